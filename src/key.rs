@@ -1,0 +1,154 @@
+//! Identity of a request: principal -> scope -> partition -> fingerprint.
+//!
+//! Invariants: a scope comes only from an authenticated principal (I1); every answer-shaping field, unknown ones
+//! included, is in the partition; parts are length-prefixed before they are hashed, so no two lists of parts collide.
+//! None of these types has a `Default`: a forgotten key is a compile error, not a shared answer.
+
+use std::fmt;
+
+macro_rules! digest_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 32]);
+
+        impl $name {
+            /// Wraps a digest read back from the store.
+            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
+
+            /// The 32 bytes of the digest.
+            pub const fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            /// The first 16 hex digits: enough to tell two apart in a log.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                for byte in &self.0[..8] {
+                    write!(f, "{byte:02x}")?;
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+digest_type!(
+    /// Who asks: the keyed hash of a credential. The credential itself is never kept.
+    Principal
+);
+digest_type!(
+    /// Who may share: an isolation boundary that no entry crosses.
+    Scope
+);
+digest_type!(
+    /// Scope plus every answer-shaping field plus all earlier turns; similarity is only searched inside one.
+    Partition
+);
+digest_type!(
+    /// Partition plus the query: equal fingerprints are the same question to the same model with the same parameters.
+    Fingerprint
+);
+
+/// Hashes length-prefixed parts under a domain label (blake3 `derive_key` mode).
+#[derive(Debug, Clone)]
+struct Parts(blake3::Hasher);
+
+impl Parts {
+    fn new(domain: &str) -> Self {
+        Self(blake3::Hasher::new_derive_key(domain))
+    }
+
+    fn part(mut self, bytes: &[u8]) -> Self {
+        self.0.update(&(bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+        self
+    }
+
+    fn finish(self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}
+
+/// The node's secret that turns credentials into principals; made at first start, kept with mode 600.
+#[derive(Clone)]
+pub struct PrincipalKey([u8; 32]);
+
+impl fmt::Debug for PrincipalKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PrincipalKey(..)")
+    }
+}
+
+impl PrincipalKey {
+    /// Wraps the secret's bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The principal behind a credential, which is the raw value of the header that carried it.
+    /// `kind` keeps a bearer token apart from an `x-api-key` of the same text.
+    pub fn principal(&self, kind: &str, credential: &[u8]) -> Principal {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        hasher.update(&(kind.len() as u64).to_le_bytes());
+        hasher.update(kind.as_bytes());
+        hasher.update(credential);
+        Principal(*hasher.finalize().as_bytes())
+    }
+}
+
+/// What a [`Scope`] is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct ScopeParts<'a> {
+    /// The principal, or `None` when the category's policy shares among all principals of a tenant or all.
+    pub principal: Option<Principal>,
+    /// The upstream's base URL: the same question to another provider is another question.
+    pub upstream: &'a str,
+    /// Organisation and project header values, in a fixed order; empty when absent.
+    pub organisation: &'a [&'a str],
+    /// The app's own `x-semblance-namespace`, empty when absent.
+    pub namespace: &'a str,
+}
+
+impl Scope {
+    /// Derives the scope from its parts.
+    pub fn derive(parts: &ScopeParts<'_>) -> Self {
+        let ScopeParts { principal, upstream, organisation, namespace } = *parts;
+        let mut hasher = Parts::new("semblance 2026-11 scope");
+        hasher = match principal {
+            Some(p) => hasher.part(b"principal").part(p.as_bytes()),
+            None => hasher.part(b"shared"),
+        };
+        hasher = hasher.part(upstream.as_bytes()).part(namespace.as_bytes());
+        for value in organisation {
+            hasher = hasher.part(value.as_bytes());
+        }
+        Self(hasher.finish())
+    }
+}
+
+impl Partition {
+    /// Derives the partition of `scope` from the protocol family's name and the canonical bytes of everything that
+    /// shapes the answer except the query text.
+    pub fn derive(scope: &Scope, family: &str, shape: &[u8]) -> Self {
+        let hasher = Parts::new("semblance 2026-11 partition");
+        Self(hasher.part(scope.as_bytes()).part(family.as_bytes()).part(shape).finish())
+    }
+}
+
+impl Fingerprint {
+    /// Derives the fingerprint of the canonical query inside `partition`.
+    pub fn derive(partition: &Partition, query: &[u8]) -> Self {
+        let hasher = Parts::new("semblance 2026-11 fingerprint");
+        Self(hasher.part(partition.as_bytes()).part(query).finish())
+    }
+}

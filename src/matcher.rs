@@ -1,0 +1,3 @@
+//! The hit decision.
+
+pub mod guard;

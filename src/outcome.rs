@@ -1,0 +1,200 @@
+//! What became of a request: exactly one [`Outcome`] with a reason from a closed list (I8).
+//!
+//! Header, metric, log line and ledger are all rendered from the same value, so they cannot disagree.
+
+use crate::similarity::Similarity;
+
+macro_rules! reasons {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl $name {
+            /// Every reason, for metrics that start at zero and for the test that pins the list.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// Stable token: a metric label, a log field and a `Cache-Status` detail.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why the cache was not consulted.
+    BypassReason {
+        /// `n` above one.
+        SeveralChoices => "n-gt-1",
+        /// Token probabilities were asked for.
+        Logprobs => "logprobs",
+        /// Audio in or out.
+        Audio => "audio",
+        /// The model searches the web.
+        WebSearch => "web-search",
+        /// The provider keeps the answer for a later read by id.
+        ProviderStore => "provider-store",
+        /// Predicted output was given.
+        Prediction => "prediction",
+        /// Temperature above the configured ceiling.
+        HotSampling => "temperature",
+        /// An image or file by URL, whose content may change.
+        RemoteContent => "remote-content",
+        /// Duplicate keys, bad UTF-8, not an object, or a field of the wrong kind.
+        Unparsable => "unparsable",
+        /// The body is above the cacheable size.
+        BodyTooLarge => "body-too-large",
+        /// A content or transfer coding that the cache does not read.
+        Encoded => "encoded-body",
+        /// The category's ttl is zero.
+        ZeroTtl => "zero-ttl",
+        /// `Cache-Control: no-store`.
+        NoStore => "no-store",
+        /// `x-semblance-mode: off`.
+        ModeOff => "mode-off",
+        /// Not a cacheable path or method.
+        Passthrough => "passthrough",
+        /// The cache is starting: categories cannot be told yet.
+        Warming => "warming",
+        /// No credential, so no scope.
+        Anonymous => "anonymous",
+        /// The cache itself failed before it could be asked.
+        CacheError => "cache-error",
+    }
+}
+
+reasons! {
+    /// Why a consulted cache did not serve.
+    MissReason {
+        /// Nothing in the partition.
+        Empty => "empty",
+        /// Entries, but none near enough.
+        BelowThreshold => "below-threshold",
+        /// A neighbour was refused by the contrast guard.
+        GuardRejected => "guard-rejected",
+        /// A neighbour was refused by the verifier.
+        VerifierRejected => "verifier-rejected",
+        /// The entry is too old, or too young for the request's bounds.
+        Expired => "expired",
+        /// The entry's answer is longer than the request allows.
+        TokenLimit => "token-limit",
+        /// The entry cannot be rendered in the shape asked for.
+        OtherShape => "other-shape",
+        /// `Cache-Control: no-cache` or `max-age=0`.
+        Refresh => "request",
+        /// The request may only be matched exactly, and was not found.
+        ExactOnly => "exact-only",
+        /// The embedder failed or was too slow.
+        EmbedderDown => "embedder-down",
+        /// Store or index failed.
+        CacheError => "cache-error",
+    }
+}
+
+reasons! {
+    /// Why an answer was not stored.
+    NotStored {
+        /// The status is not 200.
+        Status => "status",
+        /// The stream ended without its terminal marker, or broke.
+        Incomplete => "incomplete",
+        /// An error object in a 200 body or stream.
+        ErrorBody => "error-body",
+        /// `finish_reason` is `length`.
+        FinishLength => "finish-length",
+        /// `finish_reason` is `content_filter`.
+        FinishFilter => "finish-content-filter",
+        /// The model called a tool; such answers are exact-only and opt-in.
+        FinishTool => "finish-tool-calls",
+        /// Any other or no finish reason.
+        FinishOther => "finish-other",
+        /// The model refused.
+        Refusal => "refusal",
+        /// No content.
+        EmptyAnswer => "empty-answer",
+        /// JSON was asked for and the content does not parse.
+        NotJson => "not-json",
+        /// The upstream forbade it (`Cache-Control: no-store` or `private`).
+        UpstreamForbids => "upstream-forbids",
+        /// A content coding the recorder does not read.
+        Encoded => "encoded",
+        /// Not a body of the protocol.
+        Malformed => "malformed",
+        /// Above the size kept.
+        TooLarge => "too-large",
+        /// A purge or source update overtook the generation.
+        Purged => "purged",
+        /// The policy does not store (`write = "around"` or ttl zero).
+        Policy => "policy",
+        /// Storing failed.
+        CacheError => "cache-error",
+    }
+}
+
+/// How a hit was found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum HitKind {
+    /// By fingerprint.
+    Exact,
+    /// By fingerprint of a wording accepted earlier.
+    Alias,
+    /// By meaning, accepted by guard and verifier.
+    Semantic(Similarity),
+}
+
+reasons! {
+    /// Why a stale answer was served.
+    StaleWhy {
+        /// Inside `stale_while_revalidate`; one refresh runs behind.
+        WhileRevalidate => "stale-while-revalidate",
+        /// Inside `stale_if_error`; the upstream failed.
+        IfError => "stale-if-error",
+        /// The request's own `max-stale`.
+        Asked => "max-stale",
+    }
+}
+
+/// The one outcome of a request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Outcome {
+    /// Served fresh from the cache.
+    Hit(HitKind),
+    /// Served from the cache past its ttl.
+    StaleHit(HitKind, StaleWhy),
+    /// Fetched by this request.
+    Miss(MissReason),
+    /// Shared a running fetch of the same question.
+    Collapsed(MissReason),
+    /// The cache was not consulted.
+    Bypass(BypassReason),
+    /// `only-if-cached` and not cached: answered 504 without an upstream call.
+    Unsatisfied,
+}
+
+impl Outcome {
+    /// The value of `x-semblance-cache`, and the `outcome` label of metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Hit(HitKind::Exact | HitKind::Alias) => "hit-exact",
+            Self::Hit(HitKind::Semantic(_)) => "hit-semantic",
+            Self::StaleHit(..) => "stale",
+            Self::Miss(_) | Self::Unsatisfied => "miss",
+            Self::Collapsed(_) => "collapsed",
+            Self::Bypass(_) => "bypass",
+        }
+    }
+
+    /// The stable reason behind the label.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Hit(HitKind::Exact) => "exact",
+            Self::Hit(HitKind::Alias) => "alias",
+            Self::Hit(HitKind::Semantic(_)) => "semantic",
+            Self::StaleHit(_, why) => why.as_str(),
+            Self::Miss(reason) | Self::Collapsed(reason) => reason.as_str(),
+            Self::Bypass(reason) => reason.as_str(),
+            Self::Unsatisfied => "only-if-cached",
+        }
+    }
+}
