@@ -47,6 +47,12 @@ impl Embedding {
         Some(Self(values.into_boxed_slice()))
     }
 
+    /// Takes a unit vector as it was stored, bit for bit. `None` when it is not finite or not of unit length.
+    pub fn from_unit(values: Vec<f32>) -> Option<Self> {
+        let norm = values.iter().map(|v| v * v).sum::<f32>();
+        ((norm - 1.0).abs() < 1e-3).then(|| Self(values.into_boxed_slice()))
+    }
+
     /// The unit vector's components.
     pub fn values(&self) -> &[f32] {
         &self.0

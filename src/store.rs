@@ -1,8 +1,14 @@
 //! The truth: entries, aliases, purges (I10). Index and hot tier are derived from it.
 //!
-//! One implementation, [`sqlite`]; the contract is the trait's docs and its conformance suite.
+//! One implementation, [`sqlite`]; the contract is the traits' docs and their conformance suite. [`Store`] is what a
+//! request and an operator need, [`Upkeep`] what start-up and the background jobs need.
 //! Writes are ordered: what is submitted first is applied first, so a purge submitted after an admission removes it.
+//! A write is submitted when the method is called, not when its future is first polled, and dropping the future does
+//! not take it back.
 
+#[cfg(test)]
+mod conformance;
+pub mod failing;
 pub mod sqlite;
 
 use futures_util::future::BoxFuture;
@@ -10,7 +16,8 @@ use futures_util::future::BoxFuture;
 use crate::{
     clock::Timestamp,
     entry::{Entry, EntryId},
-    key::{Fingerprint, Scope},
+    key::{Fingerprint, Partition, Scope},
+    similarity::Embedding,
 };
 
 /// What a purge removes. Fields given together must all hold; an empty selector selects everything.
@@ -88,9 +95,21 @@ pub enum StoreError {
         /// The newest this program knows.
         supported: u32,
     },
+    /// The file is something else, or its header is destroyed.
+    #[error("{path} is not a semblance database; move it away or choose another directory with --data-dir")]
+    NotADatabase {
+        /// The file.
+        path: String,
+    },
+    /// No room for the write; the store works again when there is.
+    #[error("no space left for the database; free some on the disk of --data-dir, or lower the store's size limit")]
+    NoSpace,
+    /// A thread of the store could not be started.
+    #[error("a thread of the store could not be started")]
+    Thread(#[source] std::io::Error),
     /// The database said no.
-    #[error("database error")]
-    Database(#[from] rusqlite::Error),
+    #[error("database error: {0}")]
+    Database(#[source] rusqlite::Error),
     /// A row does not decode.
     #[error("entry {id} is damaged: {what}")]
     Damaged {
@@ -114,10 +133,22 @@ impl StoreError {
             Self::Directory { .. } => "store-directory",
             Self::Locked { .. } => "store-locked",
             Self::TooNew { .. } => "store-too-new",
+            Self::NotADatabase { .. } => "store-not-a-database",
+            Self::NoSpace => "store-no-space",
+            Self::Thread(_) => "store-thread",
             Self::Database(_) => "store-database",
             Self::Damaged { .. } => "store-damaged",
             Self::Full => "store-full",
             Self::Closed => "store-closed",
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::NoSpace,
+            _ => Self::Database(error),
         }
     }
 }
@@ -172,19 +203,26 @@ pub struct Found {
 /// The store's contract. All calls are ordered after the writes submitted before them *by acknowledgement*: a read sees
 /// at least every write whose call returned under [`Durability::Through`] or after [`Store::flush`].
 pub trait Store: Send + Sync + std::fmt::Debug {
-    /// Adds `entry`, replacing any entry of the same fingerprint (its aliases go with it). One transaction.
+    /// A new identity: larger than any given before, over restarts too.
+    fn next_id(&self) -> EntryId;
+
+    /// Adds `entry`, replacing any entry and any alias of the same fingerprint (a replaced entry's aliases go with it).
+    /// One transaction. Tags come back sorted and without repeats.
     fn admit(&self, entry: Entry, durability: Durability) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Remembers `alias` as another wording of `entry`, if that entry still lives.
+    /// Remembers `alias` as another wording of `entry`, if that entry still lives and `alias` has no entry of its own.
+    /// The newest of two aliases of one fingerprint counts. Behind: returns at once.
     fn alias(&self, alias: Fingerprint, entry: EntryId) -> Result<(), StoreError>;
 
-    /// The live entry of this fingerprint, or of the alias of this fingerprint.
+    /// The live entry of this fingerprint, or of the alias of this fingerprint. A damaged entry is an error once, and
+    /// removed.
     fn find(&self, fingerprint: Fingerprint) -> BoxFuture<'_, Result<Option<Found>, StoreError>>;
 
-    /// The live entry of this id.
+    /// The live entry of this id. A damaged entry is an error once, and removed.
     fn get(&self, id: EntryId) -> BoxFuture<'_, Result<Option<Entry>, StoreError>>;
 
-    /// Removes or invalidates what `selector` selects, durably, and returns the ids. `dry_run` only counts.
+    /// Removes or invalidates what `selector` selects, durably, and returns the ids in ascending order. `dry_run` only
+    /// counts. An entry that was invalidated earlier keeps the earlier moment.
     fn purge(
         &self,
         selector: Selector,
@@ -192,7 +230,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         dry_run: bool,
     ) -> BoxFuture<'_, Result<Vec<EntryId>, StoreError>>;
 
-    /// Entries that `selector` selects, newest first.
+    /// Entries that `selector` selects, newest (largest id) first.
     fn list(&self, selector: Selector, offset: u64, limit: u64)
     -> BoxFuture<'_, Result<Vec<EntrySummary>, StoreError>>;
 
@@ -202,3 +240,95 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Returns when everything submitted before is on disk.
     fn flush(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 }
+
+/// A stored vector: what an index is rebuilt from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredVector {
+    /// The entry.
+    pub id: EntryId,
+    /// Where similarity may find it.
+    pub partition: Partition,
+    /// Which embedder made it; empty when unknown.
+    pub embedder: String,
+    /// The vector.
+    pub embedding: Embedding,
+    /// The question it stands for.
+    pub query: Option<String>,
+}
+
+/// A part of a walk in id order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// The items, ids ascending.
+    pub items: Vec<T>,
+    /// Where the next part starts after; `None` at the end.
+    pub next: Option<EntryId>,
+}
+
+/// A question whose vector was made by another embedder than today's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unembedded {
+    /// The entry.
+    pub id: EntryId,
+    /// The question.
+    pub query: String,
+}
+
+/// What no request can be served from any more, in one category and under today's policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expired {
+    /// The category.
+    pub category: String,
+    /// Entries generated before this moment are past the ttl and every stale window.
+    pub generated_before: Timestamp,
+    /// Entries invalidated before this moment are past every stale window.
+    pub invalidated_before: Timestamp,
+}
+
+/// What start-up and the background jobs ask of a store. Whatever removes entries returns their ids, so that index and
+/// hot tier can follow.
+pub trait Upkeep: Store {
+    /// Up to `limit` vectors after `after`, for a rebuild of the index. Unreadable vectors are left out.
+    fn vectors(
+        &self,
+        after: Option<EntryId>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Page<StoredVector>, StoreError>>;
+
+    /// Up to `limit` entries after `after` that have a question and a vector of another embedder than `embedder`.
+    fn unembedded(
+        &self,
+        embedder: String,
+        after: Option<EntryId>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Page<Unembedded>, StoreError>>;
+
+    /// Replaces the vector of `id`, if that entry still lives. Behind: returns at once.
+    fn set_embedding(&self, id: EntryId, embedder: String, embedding: Embedding) -> Result<(), StoreError>;
+
+    /// Notes that these entries were used at `now`, for [`Upkeep::evict_to`]. Behind, and no finer than
+    /// [`USE_RESOLUTION_MS`].
+    fn touch(&self, ids: Vec<EntryId>, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Live entries by category.
+    fn categories(&self) -> BoxFuture<'_, Result<Vec<(String, u64)>, StoreError>>;
+
+    /// Removes up to `limit` expired entries, oldest first.
+    fn reap(&self, expired: Expired, limit: u32) -> BoxFuture<'_, Result<Vec<EntryId>, StoreError>>;
+
+    /// Removes up to `limit` entries, least recently used first, until the live data is within `bytes`.
+    fn evict_to(&self, bytes: u64, limit: u32) -> BoxFuture<'_, Result<Vec<EntryId>, StoreError>>;
+
+    /// Vectors kept for these example texts, in their order; `None` where none is kept.
+    fn example_vectors(
+        &self,
+        embedder: String,
+        texts: Vec<String>,
+    ) -> BoxFuture<'_, Result<Vec<Option<Embedding>>, StoreError>>;
+
+    /// Keeps vectors of example texts for the next start. Behind: returns at once.
+    fn keep_example_vectors(&self, embedder: String, vectors: Vec<(String, Embedding)>) -> Result<(), StoreError>;
+}
+
+/// Uses nearer to each other than this are one use, so that reads do not become writes.
+pub const USE_RESOLUTION_MS: i64 = 5 * 60 * 1000;

@@ -1,0 +1,212 @@
+//! The statements that only read. Each call is one short read transaction: a long one would hold up the checkpoint that
+//! takes purged text out of the log file.
+
+use rusqlite::{Connection, Row, ToSql, params, params_from_iter, types::Value};
+
+use super::{
+    codec::{self, Record},
+    selection::Selection,
+    write,
+};
+use crate::{
+    entry::{Entry, EntryId},
+    key::{Fingerprint, Partition},
+    similarity::Embedding,
+    store::{EntrySummary, Found, Page, Selector, StoreError, StoreStats, StoredVector, Unembedded},
+};
+
+type Read<T> = Result<T, StoreError>;
+
+/// The columns of a [`Record`] and its checksum, in the order of [`record`].
+macro_rules! select_entry {
+    ($condition:literal) => {
+        concat!(
+            "SELECT entries.id, scope, partition, fingerprint, category, policy_revision, query, generated_at,
+                 invalidated_at, ttl_limit_ms, body, embedder, embedding, checksum
+             FROM entries LEFT JOIN answers ON answers.entry_id = entries.id
+                 LEFT JOIN vectors ON vectors.entry_id = entries.id WHERE ",
+            $condition
+        )
+    };
+}
+
+pub(super) fn find(conn: &Connection, fingerprint: &Fingerprint) -> Read<Option<Found>> {
+    // One snapshot for both looks, so that an alias whose entry is replaced in between is not half seen.
+    let tx = conn.unchecked_transaction()?;
+    if let Some(entry) = entry(&tx, select_entry!("fingerprint = ?"), fingerprint.as_bytes())? {
+        return Ok(Some(Found { entry, via_alias: false }));
+    }
+    let by_alias = select_entry!("entries.id = (SELECT entry_id FROM aliases WHERE fingerprint = ?)");
+    Ok(entry(&tx, by_alias, fingerprint.as_bytes())?.map(|entry| Found { entry, via_alias: true }))
+}
+
+pub(super) fn get(conn: &Connection, id: EntryId) -> Read<Option<Entry>> {
+    let tx = conn.unchecked_transaction()?;
+    entry(&tx, select_entry!("entries.id = ?"), &write::row_id(id))
+}
+
+fn entry(conn: &Connection, sql: &str, key: &dyn ToSql) -> Read<Option<Entry>> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query([key])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let id: i64 = row.get(0)?;
+    let (record, checksum) = record(row).map_err(|error| unreadable(id, error))?;
+    let tags = tags(conn, id)?;
+    record.into_entry(&checksum, tags).map(Some)
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<(Record, Vec<u8>)> {
+    let record = Record {
+        id: row.get(0)?,
+        scope: row.get(1)?,
+        partition: row.get(2)?,
+        fingerprint: row.get(3)?,
+        category: row.get(4)?,
+        policy_revision: row.get(5)?,
+        query: row.get(6)?,
+        generated_at: row.get(7)?,
+        invalidated_at: row.get(8)?,
+        ttl_limit_ms: row.get(9)?,
+        body: row.get(10)?,
+        embedder: row.get(11)?,
+        embedding: row.get(12)?,
+    };
+    Ok((record, row.get(13)?))
+}
+
+/// A column that does not hold what it should is damage of this entry; anything else is the database's failure.
+fn unreadable(id: i64, error: rusqlite::Error) -> StoreError {
+    match error {
+        rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..)
+        | rusqlite::Error::Utf8Error(..) => StoreError::Damaged { id: EntryId(id.unsigned_abs()), what: "row" },
+        other => other.into(),
+    }
+}
+
+fn tags(conn: &Connection, id: i64) -> Read<Vec<String>> {
+    let mut statement = conn.prepare_cached("SELECT tag FROM tags WHERE entry_id = ? ORDER BY tag")?;
+    let tags = statement.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    Ok(tags)
+}
+
+pub(super) fn list(conn: &Connection, selector: &Selector, offset: u64, limit: u64) -> Read<Vec<EntrySummary>> {
+    let Selection { condition, mut values } = Selection::of(selector);
+    let sql = format!(
+        "SELECT id, scope, category, query, model, generated_at, invalidated_at, bytes,
+             (SELECT count(*) FROM aliases WHERE entry_id = entries.id)
+         FROM entries WHERE {condition} ORDER BY id DESC LIMIT ? OFFSET ?"
+    );
+    let bound = |value| Value::Integer(i64::try_from(value).unwrap_or(i64::MAX));
+    values.extend([bound(limit), bound(offset)]);
+    let tx = conn.unchecked_transaction()?;
+    let mut statement = tx.prepare_cached(&sql)?;
+    let rows = statement.query_map(params_from_iter(values), |row| {
+        let scope = crate::key::Scope::from_bytes(row.get(1)?);
+        let summary = EntrySummary {
+            id: String::new(),
+            scope: scope.to_string(),
+            category: row.get(2)?,
+            query: row.get(3)?,
+            model: row.get(4)?,
+            generated_at_ms: row.get(5)?,
+            invalidated_at_ms: row.get(6)?,
+            bytes: count(row, 7)?,
+            tags: Vec::new(),
+            aliases: count(row, 8)?,
+        };
+        Ok((row.get::<_, i64>(0)?, summary))
+    })?;
+    rows.map(|row| {
+        let (id, summary) = row?;
+        Ok(EntrySummary { id: EntryId(id.unsigned_abs()).to_string(), tags: tags(&tx, id)?, ..summary })
+    })
+    .collect()
+}
+
+/// Totals; the bytes of the files are the caller's to add.
+pub(super) fn stats(conn: &Connection) -> Read<StoreStats> {
+    let sql = "SELECT count(*), coalesce(sum(bytes), 0), (SELECT count(*) FROM aliases) FROM entries";
+    let stats = conn.prepare_cached(sql)?.query_row([], |row| {
+        Ok(StoreStats {
+            entries: count(row, 0)?,
+            answer_bytes: count(row, 1)?,
+            aliases: count(row, 2)?,
+            file_bytes: 0,
+        })
+    })?;
+    Ok(stats)
+}
+
+pub(super) fn vectors(conn: &Connection, after: Option<EntryId>, limit: u32) -> Read<Page<StoredVector>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT entry_id, partition, embedder, embedding, query FROM vectors JOIN entries ON entries.id = entry_id
+         WHERE entry_id > ? ORDER BY entry_id LIMIT ?",
+    )?;
+    let mut rows = statement.query(params![after.map_or(0, write::row_id), limit])?;
+    let mut page = Page { items: Vec::with_capacity(limit.min(8192) as usize), next: None };
+    let mut seen = 0;
+    while let Some(row) = rows.next()? {
+        let id = EntryId(row.get::<_, i64>(0)?.unsigned_abs());
+        seen += 1;
+        page.next = Some(id);
+        match stored_vector(id, row) {
+            Some(vector) => page.items.push(vector),
+            None => tracing::warn!(entry = %id, "an unreadable vector is left out of the index"),
+        }
+    }
+    if seen < limit {
+        page.next = None;
+    }
+    Ok(page)
+}
+
+fn stored_vector(id: EntryId, row: &Row<'_>) -> Option<StoredVector> {
+    let embedding = codec::decode_vector(row.get_ref(3).ok()?.as_blob().ok()?)?;
+    let partition = Partition::from_bytes(row.get(1).ok()?);
+    Some(StoredVector { id, partition, embedder: row.get(2).ok()?, embedding, query: row.get(4).ok()? })
+}
+
+pub(super) fn unembedded(
+    conn: &Connection,
+    embedder: &str,
+    after: Option<EntryId>,
+    limit: u32,
+) -> Read<Page<Unembedded>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT entry_id, query FROM vectors JOIN entries ON entries.id = entry_id
+         WHERE entry_id > ? AND embedder <> ? AND query IS NOT NULL ORDER BY entry_id LIMIT ?",
+    )?;
+    let rows = statement.query_map(params![after.map_or(0, write::row_id), embedder, limit], |row| {
+        Ok(Unembedded { id: EntryId(row.get::<_, i64>(0)?.unsigned_abs()), query: row.get(1)? })
+    })?;
+    let items = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    let full = items.len() >= limit as usize;
+    let next = items.last().map(|last| last.id).filter(|_| full);
+    Ok(Page { items, next })
+}
+
+pub(super) fn categories(conn: &Connection) -> Read<Vec<(String, u64)>> {
+    let mut statement = conn.prepare_cached("SELECT category, count(*) FROM entries GROUP BY category ORDER BY category")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, count(row, 1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn example_vectors(conn: &Connection, embedder: &str, texts: &[String]) -> Read<Vec<Option<Embedding>>> {
+    let mut statement =
+        conn.prepare_cached("SELECT embedding FROM example_vectors WHERE embedder = ? AND text_hash = ?")?;
+    texts
+        .iter()
+        .map(|text| {
+            let mut rows = statement.query(params![embedder, write::text_hash(text)])?;
+            let Some(row) = rows.next()? else { return Ok(None) };
+            let bytes: Vec<u8> = row.get(0)?;
+            Ok(codec::decode_vector(&bytes))
+        })
+        .collect()
+}
+
+fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)?.unsigned_abs())
+}

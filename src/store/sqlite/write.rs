@@ -1,0 +1,215 @@
+//! The statements that change the database. Each runs inside the writer's transaction and may run twice: a failed batch
+//! is repeated item by item.
+
+use rusqlite::{Connection, OptionalExtension, named_params, params, params_from_iter, types::Value};
+
+use super::{
+    codec::{self, Record},
+    selection::{self, Selection},
+};
+use crate::{
+    clock::Timestamp,
+    entry::{Entry, EntryId},
+    key::Fingerprint,
+    similarity::Embedding,
+    store::{Expired, Hardness, Selector, StoreError, USE_RESOLUTION_MS},
+};
+
+type Done<T> = Result<T, StoreError>;
+
+/// How many entries an eviction removes between two looks at the size.
+const EVICTION_STEP: u32 = 16;
+
+pub(super) fn admit(conn: &Connection, entry: &Entry, now: Timestamp) -> Done<()> {
+    let record = Record::of(entry)?;
+    conn.prepare_cached("DELETE FROM entries WHERE fingerprint = ?")?.execute([&record.fingerprint])?;
+    conn.prepare_cached("DELETE FROM aliases WHERE fingerprint = ?")?.execute([&record.fingerprint])?;
+    conn.prepare_cached(
+        "INSERT INTO entries (id, scope, partition, fingerprint, category, policy_revision, query, model, generated_at,
+             invalidated_at, ttl_limit_ms, admitted_at, last_used, bytes, checksum)
+         VALUES (:id, :scope, :partition, :fingerprint, :category, :policy_revision, :query, :model, :generated_at,
+             :invalidated_at, :ttl_limit_ms, :now, :now, :bytes, :checksum)",
+    )?
+    .execute(named_params! {
+        ":id": record.id,
+        ":scope": record.scope,
+        ":partition": record.partition,
+        ":fingerprint": record.fingerprint,
+        ":category": record.category,
+        ":policy_revision": record.policy_revision,
+        ":query": record.query,
+        ":model": entry.answer.model,
+        ":generated_at": record.generated_at,
+        ":invalidated_at": record.invalidated_at,
+        ":ttl_limit_ms": record.ttl_limit_ms,
+        ":now": now.as_millis(),
+        ":bytes": i64::try_from(record.body.len()).unwrap_or(i64::MAX),
+        ":checksum": record.checksum(),
+    })?;
+    conn.prepare_cached("INSERT INTO answers (entry_id, body) VALUES (?, ?)")?.execute(params![record.id, record.body])?;
+    if let (Some(embedder), Some(embedding)) = (&record.embedder, &record.embedding) {
+        conn.prepare_cached("INSERT INTO vectors (entry_id, embedder, embedding) VALUES (?, ?, ?)")?
+            .execute(params![record.id, embedder, embedding])?;
+    }
+    let mut insert_tag = conn.prepare_cached("INSERT OR IGNORE INTO tags (entry_id, tag) VALUES (?, ?)")?;
+    for tag in &entry.tags {
+        insert_tag.execute(params![record.id, tag])?;
+    }
+    Ok(())
+}
+
+pub(super) fn alias(conn: &Connection, alias: &Fingerprint, entry: EntryId) -> Done<()> {
+    conn.prepare_cached(
+        "INSERT INTO aliases (fingerprint, entry_id)
+         SELECT ?1, id FROM entries WHERE id = ?2 AND NOT EXISTS (SELECT 1 FROM entries WHERE fingerprint = ?1)
+         ON CONFLICT (fingerprint) DO UPDATE SET entry_id = excluded.entry_id",
+    )?
+    .execute(params![alias.as_bytes(), row_id(entry)])?;
+    Ok(())
+}
+
+/// The ids that `selector` selects, ascending.
+pub(super) fn selected(conn: &Connection, selector: &Selector) -> Done<Vec<EntryId>> {
+    let Selection { condition, values } = Selection::of(selector);
+    ids(conn, &format!("SELECT id FROM entries WHERE {condition}"), values)
+}
+
+/// Removes or invalidates what `selector` selects and writes the audit trail.
+pub(super) fn purge(conn: &Connection, selector: &Selector, hardness: Hardness, now: Timestamp) -> Done<Vec<EntryId>> {
+    let Selection { condition, mut values } = Selection::of(selector);
+    let (hardness, purged) = match hardness {
+        Hardness::Hard => {
+            ("hard", ids(conn, &format!("DELETE FROM entries WHERE {condition} RETURNING id"), values)?)
+        }
+        Hardness::Soft(at) => {
+            let at = Value::Integer(at.as_millis());
+            values.splice(0..0, [at.clone(), at]);
+            let set = "UPDATE entries SET invalidated_at = min(coalesce(invalidated_at, ?), ?)";
+            ("soft", ids(conn, &format!("{set} WHERE {condition} RETURNING id"), values)?)
+        }
+    };
+    // After the removal, which makes room: a purge must work on a full disk.
+    conn.prepare_cached("INSERT INTO purges (at, selector, hardness, removed) VALUES (?, ?, ?, ?)")?.execute(params![
+        now.as_millis(),
+        selection::as_json(selector),
+        hardness,
+        i64::try_from(purged.len()).unwrap_or(i64::MAX),
+    ])?;
+    Ok(purged)
+}
+
+/// Removes one entry, which turned out to be damaged.
+pub(super) fn remove(conn: &Connection, id: EntryId) -> Done<()> {
+    conn.prepare_cached("DELETE FROM entries WHERE id = ?")?.execute([row_id(id)])?;
+    Ok(())
+}
+
+pub(super) fn set_embedding(conn: &Connection, id: EntryId, embedder: &str, embedding: &Embedding) -> Done<()> {
+    conn.prepare_cached(
+        "INSERT INTO vectors (entry_id, embedder, embedding) SELECT id, ?2, ?3 FROM entries WHERE id = ?1
+         ON CONFLICT (entry_id) DO UPDATE SET embedder = excluded.embedder, embedding = excluded.embedding",
+    )?
+    .execute(params![row_id(id), embedder, codec::encode_vector(embedding)])?;
+    Ok(())
+}
+
+pub(super) fn touch(conn: &Connection, used: &[EntryId], now: Timestamp) -> Done<()> {
+    let mut update = conn.prepare_cached("UPDATE entries SET last_used = ?2 WHERE id = ?1 AND last_used <= ?3")?;
+    for id in used {
+        let now = now.as_millis();
+        update.execute(params![row_id(*id), now, now.saturating_sub(USE_RESOLUTION_MS)])?;
+    }
+    Ok(())
+}
+
+pub(super) fn reap(conn: &Connection, expired: &Expired, limit: u32) -> Done<Vec<EntryId>> {
+    let Expired { category, generated_before, invalidated_before } = expired;
+    let values = vec![
+        Value::Text(category.clone()),
+        Value::Integer(generated_before.as_millis()),
+        Value::Integer(invalidated_before.as_millis()),
+        Value::Integer(limit.into()),
+    ];
+    let sql = "DELETE FROM entries WHERE id IN (
+                   SELECT id FROM entries WHERE category = ? AND (generated_at < ? OR invalidated_at < ?)
+                   ORDER BY generated_at LIMIT ?)
+               RETURNING id";
+    ids(conn, sql, values)
+}
+
+pub(super) fn evict_to(conn: &Connection, bytes: u64, limit: u32) -> Done<Vec<EntryId>> {
+    let sql = "DELETE FROM entries WHERE id IN (SELECT id FROM entries ORDER BY last_used, id LIMIT ?) RETURNING id";
+    let mut evicted = Vec::new();
+    let mut left = limit;
+    while left > 0 && live_bytes(conn)? > bytes {
+        let step = left.min(EVICTION_STEP);
+        let removed = ids(conn, sql, vec![Value::Integer(step.into())])?;
+        if removed.is_empty() {
+            break;
+        }
+        evicted.extend(removed);
+        left -= step;
+    }
+    Ok(evicted)
+}
+
+pub(super) fn keep_example_vectors(conn: &Connection, embedder: &str, vectors: &[(String, Embedding)]) -> Done<()> {
+    let mut insert = conn.prepare_cached(
+        "INSERT INTO example_vectors (embedder, text_hash, embedding) VALUES (?, ?, ?)
+         ON CONFLICT (embedder, text_hash) DO UPDATE SET embedding = excluded.embedding",
+    )?;
+    for (text, embedding) in vectors {
+        insert.execute(params![embedder, text_hash(text), codec::encode_vector(embedding)])?;
+    }
+    Ok(())
+}
+
+/// A write that changes nothing of note: under full synchronisation its commit brings all earlier ones to the disk.
+pub(super) fn flush(conn: &Connection) -> Done<()> {
+    conn.prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'flushes'")?.execute([])?;
+    Ok(())
+}
+
+/// Where ids start, and the mark that this run may not end cleanly: without a [`keep_next_id`] the next start leaves a
+/// gap as wide as the ids that may have been seen but not stored.
+pub(super) fn take_next_id(conn: &Connection, gap: u64) -> Done<u64> {
+    let kept: Option<i64> =
+        conn.query_row("SELECT value FROM meta WHERE key = 'next_id'", [], |row| row.get(0)).optional()?;
+    let highest: Option<i64> =
+        conn.query_row("SELECT seq FROM sqlite_sequence WHERE name = 'entries'", [], |row| row.get(0)).optional()?;
+    let after_highest = highest.unwrap_or(0).unsigned_abs() + 1;
+    conn.execute("DELETE FROM meta WHERE key = 'next_id'", [])?;
+    Ok(kept.map_or(after_highest + gap, |kept| kept.unsigned_abs().max(after_highest)))
+}
+
+/// Leaves the next id for the next start.
+pub(super) fn keep_next_id(conn: &Connection, next: u64) -> Done<()> {
+    let next = i64::try_from(next).unwrap_or(i64::MAX);
+    conn.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('next_id', ?)", [next])?;
+    Ok(())
+}
+
+/// Bytes of the pages in use: the file without what deletions left free.
+pub(super) fn live_bytes(conn: &Connection) -> Done<u64> {
+    let pragma = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let pages = pragma("page_count")? - pragma("freelist_count")?;
+    Ok((pages * pragma("page_size")?).unsigned_abs())
+}
+
+/// What stands for an example's text.
+pub(super) fn text_hash(text: &str) -> [u8; 32] {
+    *blake3::hash(text.as_bytes()).as_bytes()
+}
+
+/// The row of `id`; ids out of range have none.
+pub(super) fn row_id(id: EntryId) -> i64 {
+    i64::try_from(id.0).unwrap_or(-1)
+}
+
+fn ids(conn: &Connection, sql: &str, values: Vec<Value>) -> Done<Vec<EntryId>> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let rows = statement.query_map(params_from_iter(values), |row| row.get::<_, i64>(0))?;
+    let mut ids = rows.map(|id| Ok(EntryId(id?.unsigned_abs()))).collect::<Done<Vec<_>>>()?;
+    ids.sort_unstable();
+    Ok(ids)
+}
