@@ -42,7 +42,12 @@ pub(super) fn find(conn: &Connection, fingerprint: &Fingerprint) -> Read<Option<
 
 pub(super) fn get(conn: &Connection, id: EntryId) -> Read<Option<Entry>> {
     let tx = conn.unchecked_transaction()?;
-    entry(&tx, select_entry!("entries.id = ?"), &write::row_id(id))
+    entry_by_id(&tx, id)
+}
+
+/// As [`get`], inside the caller's transaction.
+pub(super) fn entry_by_id(conn: &Connection, id: EntryId) -> Read<Option<Entry>> {
+    entry(conn, select_entry!("entries.id = ?"), &write::row_id(id))
 }
 
 fn entry(conn: &Connection, sql: &str, key: &dyn ToSql) -> Read<Option<Entry>> {

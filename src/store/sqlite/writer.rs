@@ -62,10 +62,10 @@ impl<T: Send, F: Fn(&Connection) -> Result<T, StoreError> + Send> Job for Task<T
             self.failed.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(reason = error.reason(), %error, "a write to the store failed");
         }
-        let value = outcome.and_then(|()| self.value.ok_or(StoreError::Closed));
-        if let Some(reply) = self.reply {
+        let Self { value, reply, .. } = *self;
+        if let Some(reply) = reply {
             // Nobody may wait any more; the write counts all the same.
-            let _ = reply.send(value);
+            let _ = reply.send(outcome.and_then(|()| value.ok_or(StoreError::Closed)));
         }
     }
 }
