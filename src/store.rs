@@ -289,11 +289,7 @@ pub struct Expired {
 /// hot tier can follow.
 pub trait Upkeep: Store {
     /// Up to `limit` vectors after `after`, for a rebuild of the index. Unreadable vectors are left out.
-    fn vectors(
-        &self,
-        after: Option<EntryId>,
-        limit: u32,
-    ) -> BoxFuture<'_, Result<Page<StoredVector>, StoreError>>;
+    fn vectors(&self, after: Option<EntryId>, limit: u32) -> BoxFuture<'_, Result<Page<StoredVector>, StoreError>>;
 
     /// Up to `limit` entries after `after` that have a question and a vector of another embedder than `embedder`.
     fn unembedded(

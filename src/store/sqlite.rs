@@ -47,8 +47,8 @@ use crate::{
     key::Fingerprint,
     similarity::Embedding,
     store::{
-        Durability, EntrySummary, Expired, Found, Hardness, Page, Selector, Store, StoreError, StoreStats, StoredVector,
-        Unembedded, Upkeep,
+        Durability, EntrySummary, Expired, Found, Hardness, Page, Selector, Store, StoreError, StoreStats,
+        StoredVector, Unembedded, Upkeep,
     },
 };
 

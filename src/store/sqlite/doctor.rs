@@ -272,7 +272,8 @@ impl Examination<'_> {
             "SELECT embedder, length(embedding) FROM vectors GROUP BY 1, 2 ORDER BY count(*), length(embedding)",
         )?;
         // The commonest comes last and so wins.
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, usize::try_from(row.get::<_, i64>(1)?).unwrap_or(0))))?;
+        let rows =
+            statement.query_map([], |row| Ok((row.get(0)?, usize::try_from(row.get::<_, i64>(1)?).unwrap_or(0))))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 

@@ -134,12 +134,7 @@ pub(super) fn list(conn: &Connection, selector: &Selector, offset: u64, limit: u
 pub(super) fn stats(conn: &Connection) -> Read<StoreStats> {
     let sql = "SELECT count(*), coalesce(sum(bytes), 0), (SELECT count(*) FROM aliases) FROM entries";
     let stats = conn.prepare_cached(sql)?.query_row([], |row| {
-        Ok(StoreStats {
-            entries: count(row, 0)?,
-            answer_bytes: count(row, 1)?,
-            aliases: count(row, 2)?,
-            file_bytes: 0,
-        })
+        Ok(StoreStats { entries: count(row, 0)?, answer_bytes: count(row, 1)?, aliases: count(row, 2)?, file_bytes: 0 })
     })?;
     Ok(stats)
 }
@@ -193,7 +188,8 @@ pub(super) fn unembedded(
 }
 
 pub(super) fn categories(conn: &Connection) -> Read<Vec<(String, u64)>> {
-    let mut statement = conn.prepare_cached("SELECT category, count(*) FROM entries GROUP BY category ORDER BY category")?;
+    let mut statement =
+        conn.prepare_cached("SELECT category, count(*) FROM entries GROUP BY category ORDER BY category")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, count(row, 1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

@@ -46,7 +46,8 @@ pub(super) fn admit(conn: &Connection, entry: &Entry, now: Timestamp) -> Done<()
         ":bytes": i64::try_from(record.body.len()).unwrap_or(i64::MAX),
         ":checksum": record.checksum(),
     })?;
-    conn.prepare_cached("INSERT INTO answers (entry_id, body) VALUES (?, ?)")?.execute(params![record.id, record.body])?;
+    conn.prepare_cached("INSERT INTO answers (entry_id, body) VALUES (?, ?)")?
+        .execute(params![record.id, record.body])?;
     if let (Some(embedder), Some(embedding)) = (&record.embedder, &record.embedding) {
         conn.prepare_cached("INSERT INTO vectors (entry_id, embedder, embedding) VALUES (?, ?, ?)")?
             .execute(params![record.id, embedder, embedding])?;
@@ -78,9 +79,7 @@ pub(super) fn selected(conn: &Connection, selector: &Selector) -> Done<Vec<Entry
 pub(super) fn purge(conn: &Connection, selector: &Selector, hardness: Hardness, now: Timestamp) -> Done<Vec<EntryId>> {
     let Selection { condition, mut values } = Selection::of(selector);
     let (hardness, purged) = match hardness {
-        Hardness::Hard => {
-            ("hard", ids(conn, &format!("DELETE FROM entries WHERE {condition} RETURNING id"), values)?)
-        }
+        Hardness::Hard => ("hard", ids(conn, &format!("DELETE FROM entries WHERE {condition} RETURNING id"), values)?),
         Hardness::Soft(at) => {
             let at = Value::Integer(at.as_millis());
             values.splice(0..0, [at.clone(), at]);
@@ -89,12 +88,14 @@ pub(super) fn purge(conn: &Connection, selector: &Selector, hardness: Hardness, 
         }
     };
     // After the removal, which makes room: a purge must work on a full disk.
-    conn.prepare_cached("INSERT INTO purges (at, selector, hardness, removed) VALUES (?, ?, ?, ?)")?.execute(params![
-        now.as_millis(),
-        selection::as_json(selector),
-        hardness,
-        i64::try_from(purged.len()).unwrap_or(i64::MAX),
-    ])?;
+    conn.prepare_cached("INSERT INTO purges (at, selector, hardness, removed) VALUES (?, ?, ?, ?)")?.execute(
+        params![
+            now.as_millis(),
+            selection::as_json(selector),
+            hardness,
+            i64::try_from(purged.len()).unwrap_or(i64::MAX),
+        ],
+    )?;
     Ok(purged)
 }
 

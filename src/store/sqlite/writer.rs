@@ -128,7 +128,11 @@ impl Writer {
 
     fn set_synced(&mut self, synced: bool) -> Result<(), StoreError> {
         if self.synced != synced {
-            self.conn.execute_batch(if synced { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" })?;
+            self.conn.execute_batch(if synced {
+                "PRAGMA synchronous = FULL"
+            } else {
+                "PRAGMA synchronous = NORMAL"
+            })?;
             self.synced = synced;
         }
         Ok(())

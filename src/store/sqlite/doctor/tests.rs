@@ -45,7 +45,12 @@ async fn each_kind_of_damage_is_found_named_and_repaired() {
         ("DELETE FROM entries WHERE id = 2", Orphan, "e2", Repair::RowRemoved),
         ("UPDATE vectors SET embedding = zeroblob(128) WHERE entry_id = 1", Vector, "e1", Repair::VectorRemoved),
         ("UPDATE vectors SET embedding = x'0000803f' WHERE entry_id = 1", Vector, "e1", Repair::VectorRemoved),
-        ("UPDATE aliases SET fingerprint = (SELECT fingerprint FROM entries WHERE id = 1)", HiddenAlias, "e2", Repair::RowRemoved),
+        (
+            "UPDATE aliases SET fingerprint = (SELECT fingerprint FROM entries WHERE id = 1)",
+            HiddenAlias,
+            "e2",
+            Repair::RowRemoved,
+        ),
     ] {
         let dir = stored().await;
         change(dir.path(), damage);
