@@ -3,10 +3,22 @@
 //! The index is derived from the store and can be lost: ids it returns are candidates, and the caller rechecks each
 //! against the store. Similarities are always exact f32 cosines, whatever found the candidate.
 
+pub mod builds;
 pub mod flat;
 pub mod hnsw;
+mod ids;
+mod kernel;
 pub mod partitions;
+mod rewrite;
+mod segment;
 pub mod segmented;
+mod table;
+mod vectors;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::{
     entry::EntryId,
@@ -41,4 +53,13 @@ pub trait VectorIndex: Send + Sync + std::fmt::Debug {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// A panic elsewhere must not end the index: what is behind the lock is derived, and every candidate is rechecked.
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
 }
