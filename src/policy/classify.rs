@@ -1,0 +1,307 @@
+//! Which category a question belongs to, and why.
+//!
+//! Pure: facts and vectors in, a [`Classification`] that explains itself out. The order is header, routes, phrases and
+//! patterns, nearest example, default; but **uncertain means strictest**. Rules of every file are asked, and a
+//! never-cached category that matches wins over everything else; of two categories whose examples are about equally
+//! near the stricter wins; volatile wording caps the lifetime in any category; a header may only tighten.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Policy, PolicySet,
+    rules::{Rule, Target},
+};
+use crate::{
+    freshness::Freshness,
+    similarity::{Embedding, Similarity},
+};
+
+/// Two categories whose nearest examples differ by no more than this are equally likely.
+pub const MARGIN: f32 = 0.05;
+/// The same when the stricter one is never cached: leaving out an answer costs one call, serving it may cost a customer.
+pub const NEVER_CACHED_MARGIN: f32 = 0.08;
+
+/// What is known of a request.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Facts<'a> {
+    /// Path of the request.
+    pub path: &'a str,
+    /// Model asked for.
+    pub model: &'a str,
+    /// System prompt.
+    pub system: &'a str,
+    /// Text of the last user turn.
+    pub query: &'a str,
+    /// `x-semblance-category`.
+    pub header_category: Option<&'a str>,
+}
+
+/// What decided.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClassifiedBy {
+    /// The request's own header.
+    Header,
+    /// A path, model or system prompt rule.
+    Route,
+    /// This phrase.
+    Phrase(String),
+    /// This pattern.
+    Pattern(String),
+    /// The nearest example.
+    Example {
+        /// The example.
+        text: String,
+        /// How near it is.
+        similarity: Similarity,
+    },
+    /// Nothing matched.
+    Default,
+}
+
+/// Why the request's own category was not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderRefused {
+    /// No policy has that name.
+    Unknown,
+    /// It is looser than what was detected.
+    Looser,
+}
+
+impl HeaderRefused {
+    /// Stable token for logs and explanations.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Unknown => "category-unknown",
+            Self::Looser => "category-looser",
+        }
+    }
+}
+
+/// The second nearest category.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunnerUp {
+    /// Its name.
+    pub category: String,
+    /// How near its nearest example is.
+    pub similarity: Similarity,
+}
+
+/// A category with the lifetimes that hold for this question, and the reason.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Classification {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// The policy's lifetimes, capped where the wording is volatile.
+    pub freshness: Freshness,
+    /// What decided.
+    pub by: ClassifiedBy,
+    /// The volatile wording that capped the lifetimes.
+    pub volatile: Option<String>,
+    /// The second nearest category, when examples were asked.
+    pub runner_up: Option<RunnerUp>,
+    /// Why the request's own category was not used.
+    pub header_refused: Option<HeaderRefused>,
+    /// False when only rules were asked and none matched: ask again with a vector. Until then the answer may turn out
+    /// to be one that is never cached, so it must be neither served nor stored.
+    pub decided: bool,
+}
+
+impl Classification {
+    /// Whether the answer is neither looked up nor stored.
+    pub const fn is_never_cached(&self) -> bool {
+        self.freshness.is_never()
+    }
+}
+
+/// The example questions with their vectors.
+#[derive(Debug, Default)]
+pub struct Examples(Vec<Example>);
+
+#[derive(Debug)]
+struct Example {
+    category: String,
+    text: String,
+    embedding: Embedding,
+}
+
+impl Examples {
+    /// Takes (category, text, vector) of each of [`PolicySet::example_texts`].
+    pub fn new(examples: Vec<(String, String, Embedding)>) -> Self {
+        let of = |(category, text, embedding)| Example { category, text, embedding };
+        Self(examples.into_iter().map(of).collect())
+    }
+
+    /// Number of examples.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A category's nearest example.
+struct Near<'a> {
+    policy: &'a Arc<Policy>,
+    text: &'a str,
+    similarity: Similarity,
+}
+
+/// What the rules said.
+struct ByRules<'s> {
+    found: Option<(&'s Arc<Policy>, ClassifiedBy)>,
+    volatile: Option<(Duration, String)>,
+}
+
+impl PolicySet {
+    /// Classifies by header, routes, phrases and patterns alone: microseconds, no vector.
+    pub fn classify_by_rules(&self, facts: &Facts<'_>) -> Classification {
+        self.classify(facts, None, None)
+    }
+
+    /// Classifies with everything there is. Without a vector or without examples this is
+    /// [`classify_by_rules`](Self::classify_by_rules).
+    pub fn classify(&self, facts: &Facts<'_>, query: Option<&Embedding>, examples: Option<&Examples>) -> Classification {
+        let ByRules { found, volatile } = self.by_rules(facts);
+        let near = query.zip(examples).map(|(query, examples)| self.nearest(query, examples));
+        let asked = near.is_some();
+        let mut near = near.unwrap_or_default();
+        let by_example = pick(&near).map(|at| near.remove(at));
+        let runner_up = near.iter().filter(|n| by_example.as_ref().is_none_or(|b| !Arc::ptr_eq(b.policy, n.policy)));
+        let runner_up = runner_up
+            .max_by(|a, b| a.similarity.total_cmp(&b.similarity))
+            .map(|n| RunnerUp { category: n.policy.category.clone(), similarity: n.similarity });
+
+        let decided = asked || found.is_some();
+        let (policy, by) = self.combine(found, by_example);
+        let mut classification = Classification {
+            policy: Arc::clone(policy),
+            freshness: policy.freshness,
+            by,
+            volatile: None,
+            runner_up,
+            header_refused: None,
+            decided,
+        };
+        self.apply_header(facts.header_category, &mut classification);
+        if let Some((cap, wording)) = volatile {
+            classification.freshness = classification.freshness.capped(cap);
+            classification.volatile = Some(wording);
+        }
+        // Nothing that an example could add is stricter than never.
+        classification.decided |= classification.is_never_cached();
+        classification
+    }
+
+    /// A rule outranks an example, unless the example's category is never cached and the rule's is not. A route is the
+    /// operator's own word about its traffic, which examples do not overrule.
+    fn combine<'s>(
+        &'s self,
+        found: Option<(&'s Arc<Policy>, ClassifiedBy)>,
+        example: Option<Near<'s>>,
+    ) -> (&'s Arc<Policy>, ClassifiedBy) {
+        match (found, example) {
+            (Some((policy, by)), Some(near))
+                if near.policy.is_never_cached() && !policy.is_never_cached() && by != ClassifiedBy::Route =>
+            {
+                near.explain()
+            }
+            (Some(found), _) => found,
+            (None, Some(near)) => near.explain(),
+            (None, None) => (&self.default, ClassifiedBy::Default),
+        }
+    }
+
+    fn by_rules(&self, facts: &Facts<'_>) -> ByRules<'_> {
+        let mut found: Option<(&Arc<Policy>, &Rule)> = None;
+        let mut volatile: Option<(Duration, &Rule)> = None;
+        let mut each = |target: Target, rule| match target {
+            Target::Volatile(cap) if volatile.is_none_or(|(least, _)| cap < least) => volatile = Some((cap, rule)),
+            Target::Volatile(_) => {}
+            Target::Policy(at) => {
+                let Some(policy) = self.policies.get(at) else { return };
+                if found.is_none_or(|(best, _)| policy.by_strictness(best).is_lt()) {
+                    found = Some((policy, rule));
+                }
+            }
+        };
+        self.rules.find(facts.query, &mut each);
+        let routed = self.rules.routes(facts.path, facts.model, facts.system).filter_map(|at| self.policies.get(at));
+        let routed = routed.min_by(|a, b| a.by_strictness(b));
+        let found = match (routed, found) {
+            (Some(policy), Some((strict, rule))) if strict.is_never_cached() && !policy.is_never_cached() => {
+                Some((strict, rule.explain()))
+            }
+            (Some(policy), _) => Some((policy, ClassifiedBy::Route)),
+            (None, Some((policy, rule))) => Some((policy, rule.explain())),
+            (None, None) => None,
+        };
+        ByRules { found, volatile: volatile.map(|(cap, rule)| (cap, rule.text().to_owned())) }
+    }
+
+    /// The nearest example of each category, where it is near enough for that category.
+    fn nearest<'s>(&'s self, query: &Embedding, examples: &'s Examples) -> Vec<Near<'s>> {
+        let mut best: Vec<Option<Near<'s>>> = self.policies.iter().map(|_| None).collect();
+        for example in &examples.0 {
+            let Some(&at) = self.by_category.get(&example.category) else { continue };
+            let (Some(policy), Some(slot)) = (self.policies.get(at), best.get_mut(at)) else { continue };
+            let Some(similarity) = query.similarity(&example.embedding) else { continue };
+            let nearer = slot.as_ref().is_none_or(|near| similarity > near.similarity);
+            if nearer && f64::from(similarity.get()) >= policy.min_similarity {
+                *slot = Some(Near { policy, text: &example.text, similarity });
+            }
+        }
+        best.into_iter().flatten().collect()
+    }
+
+    fn apply_header(&self, header: Option<&str>, detected: &mut Classification) {
+        let Some(name) = header.map(str::trim).filter(|name| !name.is_empty()) else { return };
+        let Some(wanted) = self.get(name) else {
+            detected.header_refused = Some(HeaderRefused::Unknown);
+            return;
+        };
+        if wanted.category == detected.policy.category {
+            return;
+        }
+        if !wanted.is_at_least_as_strict_as(&detected.policy) {
+            detected.header_refused = Some(HeaderRefused::Looser);
+            return;
+        }
+        detected.policy = Arc::clone(wanted);
+        detected.freshness = wanted.freshness;
+        detected.by = ClassifiedBy::Header;
+    }
+}
+
+impl Rule {
+    fn explain(&self) -> ClassifiedBy {
+        match self {
+            Self::Phrase(text) => ClassifiedBy::Phrase(text.clone()),
+            Self::Pattern(text) => ClassifiedBy::Pattern(text.clone()),
+        }
+    }
+}
+
+impl<'a> Near<'a> {
+    fn explain(self) -> (&'a Arc<Policy>, ClassifiedBy) {
+        (self.policy, ClassifiedBy::Example { text: self.text.to_owned(), similarity: self.similarity })
+    }
+}
+
+/// The place of the strictest category among those about as near as the nearest.
+fn pick(near: &[Near<'_>]) -> Option<usize> {
+    let top = near.iter().map(|n| n.similarity.get()).max_by(f32::total_cmp)?;
+    let likely = |n: &Near<'_>| {
+        let margin = if n.policy.is_never_cached() { NEVER_CACHED_MARGIN } else { MARGIN };
+        top - n.similarity.get() <= margin
+    };
+    let strictest = near.iter().enumerate().filter(|(_, n)| likely(n)).min_by(|(_, a), (_, b)| {
+        a.policy.by_strictness(b.policy).then_with(|| b.similarity.total_cmp(&a.similarity))
+    });
+    strictest.map(|(at, _)| at)
+}
+
+#[cfg(test)]
+mod tests;
