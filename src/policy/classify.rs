@@ -17,9 +17,9 @@ use crate::{
 };
 
 /// Two categories whose nearest examples differ by no more than this are equally likely.
-pub const MARGIN: f32 = 0.05;
+const MARGIN: f32 = 0.05;
 /// The same when the stricter one is never cached: leaving out an answer costs one call, serving it may cost a customer.
-pub const NEVER_CACHED_MARGIN: f32 = 0.08;
+const NEVER_CACHED_MARGIN: f32 = 0.08;
 
 /// What is known of a request.
 #[derive(Debug, Clone, Copy, Default)]
@@ -152,6 +152,8 @@ struct Near<'a> {
 /// What the rules said.
 struct ByRules<'s> {
     found: Option<(&'s Arc<Policy>, ClassifiedBy)>,
+    /// Places of the policies whose examples are not asked.
+    no_examples: Vec<usize>,
     volatile: Option<(Duration, String)>,
 }
 
@@ -164,8 +166,8 @@ impl PolicySet {
     /// Classifies with everything there is. Without a vector or without examples this is
     /// [`classify_by_rules`](Self::classify_by_rules).
     pub fn classify(&self, facts: &Facts<'_>, query: Option<&Embedding>, examples: Option<&Examples>) -> Classification {
-        let ByRules { found, volatile } = self.by_rules(facts);
-        let near = query.zip(examples).map(|(query, examples)| self.nearest(query, examples));
+        let ByRules { found, no_examples, volatile } = self.by_rules(facts);
+        let near = query.zip(examples).map(|(query, examples)| self.nearest(query, examples, &no_examples));
         let asked = near.is_some();
         let mut near = near.unwrap_or_default();
         let by_example = pick(&near).map(|at| near.remove(at));
@@ -217,7 +219,9 @@ impl PolicySet {
     fn by_rules(&self, facts: &Facts<'_>) -> ByRules<'_> {
         let mut found: Option<(&Arc<Policy>, &Rule)> = None;
         let mut volatile: Option<(Duration, &Rule)> = None;
+        let mut no_examples = Vec::new();
         let mut each = |target: Target, rule| match target {
+            Target::NoExamples(at) => no_examples.push(at),
             Target::Volatile(cap) if volatile.is_none_or(|(least, _)| cap < least) => volatile = Some((cap, rule)),
             Target::Volatile(_) => {}
             Target::Policy(at) => {
@@ -238,14 +242,14 @@ impl PolicySet {
             (None, Some((policy, rule))) => Some((policy, rule.explain())),
             (None, None) => None,
         };
-        ByRules { found, volatile: volatile.map(|(cap, rule)| (cap, rule.text().to_owned())) }
+        ByRules { found, no_examples, volatile: volatile.map(|(cap, rule)| (cap, rule.text().to_owned())) }
     }
 
     /// The nearest example of each category, where it is near enough for that category.
-    fn nearest<'s>(&'s self, query: &Embedding, examples: &'s Examples) -> Vec<Near<'s>> {
+    fn nearest<'s>(&'s self, query: &Embedding, examples: &'s Examples, without: &[usize]) -> Vec<Near<'s>> {
         let mut best: Vec<Option<Near<'s>>> = self.policies.iter().map(|_| None).collect();
         for example in &examples.0 {
-            let Some(&at) = self.by_category.get(&example.category) else { continue };
+            let Some(&at) = self.by_category.get(&example.category).filter(|at| !without.contains(at)) else { continue };
             let (Some(policy), Some(slot)) = (self.policies.get(at), best.get_mut(at)) else { continue };
             let Some(similarity) = query.similarity(&example.embedding) else { continue };
             let nearer = slot.as_ref().is_none_or(|near| similarity > near.similarity);

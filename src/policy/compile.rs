@@ -187,6 +187,7 @@ impl Compiler<'_> {
         }
         self.phrases("match.phrases", &section.phrases, Target::Policy(policy), rules);
         self.patterns("match.patterns", &section.patterns, Target::Policy(policy), rules);
+        self.patterns("match.except", &section.except, Target::NoExamples(policy), rules);
         let bad: Vec<usize> = rules.add_route(policy, section);
         for line in bad {
             self.note(line, "match.system", "holds no word; write the words to look for");

@@ -107,6 +107,8 @@ pub struct MatchSection {
     pub phrases: Vec<Located<String>>,
     /// Regular expressions over the question.
     pub patterns: Vec<Located<String>>,
+    /// Regular expressions over questions that only look alike: for these the examples are not asked.
+    pub except: Vec<Located<String>>,
     /// Example questions, matched by meaning.
     pub examples: Vec<Located<String>>,
     /// How near an example must be.

@@ -14,6 +14,8 @@ use super::{
 pub(super) enum Target {
     /// The policy at this place in the set.
     Policy(usize),
+    /// The examples of the policy at this place are not asked.
+    NoExamples(usize),
     /// Volatile wording, with its cap on the ttl.
     Volatile(Duration),
 }

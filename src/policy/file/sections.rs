@@ -6,7 +6,7 @@ use super::{
 };
 
 const ROOT: &[&str] = &["category", "summary", "owner", "match", "freshness", "reuse", "volatile", "spelling"];
-const MATCH: &[&str] = &["paths", "models", "system", "phrases", "patterns", "examples", "min_similarity"];
+const MATCH: &[&str] = &["paths", "models", "system", "phrases", "patterns", "except", "examples", "min_similarity"];
 const FRESHNESS: &[&str] = &["ttl", "stale_while_revalidate", "stale_if_error"];
 const REUSE: &[&str] = &["tier", "harm", "max_wrong_hits", "scope", "write", "audit", "cost_of_wrong_usd"];
 const VOLATILE: &[&str] = &["phrases", "patterns", "ttl"];
@@ -63,6 +63,7 @@ fn matching(section: &mut Section<'_>) -> MatchSection {
         system: section.texts("system"),
         phrases: section.texts("phrases"),
         patterns: section.texts("patterns"),
+        except: section.texts("except"),
         examples: section.texts("examples"),
         min_similarity: section.number("min_similarity", 0.0..1.0),
     }
