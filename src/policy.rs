@@ -8,6 +8,7 @@ mod check;
 mod classify;
 mod compile;
 mod file;
+mod leaning;
 mod rules;
 mod shipped;
 mod watch;

@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Policy, PolicySet,
+    leaning::{LEANS, Leaning},
     rules::{Rule, Target},
 };
 use crate::{
@@ -113,9 +114,12 @@ impl Classification {
     }
 }
 
-/// The example questions with their vectors.
+/// The example questions of one set with their vectors.
 #[derive(Debug, Default)]
-pub struct Examples(Vec<Example>);
+pub struct Examples {
+    all: Vec<Example>,
+    leaning: Option<Leaning>,
+}
 
 #[derive(Debug)]
 struct Example {
@@ -125,20 +129,25 @@ struct Example {
 }
 
 impl Examples {
-    /// Takes (category, text, vector) of each of [`PolicySet::example_texts`].
-    pub fn new(examples: Vec<(String, String, Embedding)>) -> Self {
+    /// Takes (category, text, vector) of each of `set`'s [`example_texts`](PolicySet::example_texts). A vector that
+    /// could not be made may be left out.
+    pub fn new(set: &PolicySet, examples: Vec<(String, String, Embedding)>) -> Self {
         let of = |(category, text, embedding)| Example { category, text, embedding };
-        Self(examples.into_iter().map(of).collect())
+        let all: Vec<Example> = examples.into_iter().map(of).collect();
+        let never = |example: &Example| set.get(&example.category).is_some_and(|policy| policy.is_never_cached());
+        let labelled: Vec<(&Embedding, bool)> = all.iter().map(|e| (&e.embedding, never(e))).collect();
+        let leaning = Leaning::fit(&labelled);
+        Self { all, leaning }
     }
 
     /// Number of examples.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 }
 
@@ -167,16 +176,9 @@ impl PolicySet {
     /// [`classify_by_rules`](Self::classify_by_rules).
     pub fn classify(&self, facts: &Facts<'_>, query: Option<&Embedding>, examples: Option<&Examples>) -> Classification {
         let ByRules { found, no_examples, volatile } = self.by_rules(facts);
-        let near = query.zip(examples).map(|(query, examples)| self.nearest(query, examples, &no_examples));
-        let asked = near.is_some();
-        let mut near = near.unwrap_or_default();
-        let by_example = pick(&near).map(|at| near.remove(at));
-        let runner_up = near.iter().filter(|n| by_example.as_ref().is_none_or(|b| !Arc::ptr_eq(b.policy, n.policy)));
-        let runner_up = runner_up
-            .max_by(|a, b| a.similarity.total_cmp(&b.similarity))
-            .map(|n| RunnerUp { category: n.policy.category.clone(), similarity: n.similarity });
-
-        let decided = asked || found.is_some();
+        let asked = query.zip(examples).map(|(query, examples)| self.nearest(query, examples, &no_examples));
+        let decided = asked.is_some() || found.is_some();
+        let (by_example, runner_up) = asked.map(Asked::pick).unwrap_or_default();
         let (policy, by) = self.combine(found, by_example);
         let mut classification = Classification {
             policy: Arc::clone(policy),
@@ -245,19 +247,22 @@ impl PolicySet {
         ByRules { found, no_examples, volatile: volatile.map(|(cap, rule)| (cap, rule.text().to_owned())) }
     }
 
-    /// The nearest example of each category, where it is near enough for that category.
-    fn nearest<'s>(&'s self, query: &Embedding, examples: &'s Examples, without: &[usize]) -> Vec<Near<'s>> {
+    /// The nearest example of each category but those at `without`.
+    fn nearest<'s>(&'s self, query: &Embedding, examples: &'s Examples, without: &[usize]) -> Asked<'s> {
         let mut best: Vec<Option<Near<'s>>> = self.policies.iter().map(|_| None).collect();
-        for example in &examples.0 {
+        let mut similarities = Vec::with_capacity(examples.all.len());
+        for example in &examples.all {
+            let similarity = query.similarity(&example.embedding);
+            similarities.push(similarity.map_or(0.0, Similarity::get));
             let Some(&at) = self.by_category.get(&example.category).filter(|at| !without.contains(at)) else { continue };
             let (Some(policy), Some(slot)) = (self.policies.get(at), best.get_mut(at)) else { continue };
-            let Some(similarity) = query.similarity(&example.embedding) else { continue };
-            let nearer = slot.as_ref().is_none_or(|near| similarity > near.similarity);
-            if nearer && f64::from(similarity.get()) >= policy.min_similarity {
+            let Some(similarity) = similarity else { continue };
+            if slot.as_ref().is_none_or(|near| similarity > near.similarity) {
                 *slot = Some(Near { policy, text: &example.text, similarity });
             }
         }
-        best.into_iter().flatten().collect()
+        let leaning = examples.leaning.as_ref().map(|leaning| leaning.of(similarities.into_iter()));
+        Asked { near: best.into_iter().flatten().collect(), leaning }
     }
 
     fn apply_header(&self, header: Option<&str>, detected: &mut Classification) {
@@ -294,17 +299,52 @@ impl<'a> Near<'a> {
     }
 }
 
-/// The place of the strictest category among those about as near as the nearest.
-fn pick(near: &[Near<'_>]) -> Option<usize> {
-    let top = near.iter().map(|n| n.similarity.get()).max_by(f32::total_cmp)?;
-    let likely = |n: &Near<'_>| {
-        let margin = if n.policy.is_never_cached() { NEVER_CACHED_MARGIN } else { MARGIN };
-        top - n.similarity.get() <= margin
-    };
-    let strictest = near.iter().enumerate().filter(|(_, n)| likely(n)).min_by(|(_, a), (_, b)| {
-        a.policy.by_strictness(b.policy).then_with(|| b.similarity.total_cmp(&a.similarity))
-    });
-    strictest.map(|(at, _)| at)
+/// What the examples said.
+struct Asked<'s> {
+    /// The nearest example of each category.
+    near: Vec<Near<'s>>,
+    /// How far the question leans towards never cached.
+    leaning: Option<f64>,
+}
+
+impl<'s> Asked<'s> {
+    /// The category meant, and the nearest of the others. Of those near enough and about as near as the nearest the
+    /// strictest is meant; a question that leans towards never cached is, however far its nearest example.
+    fn pick(mut self) -> (Option<Near<'s>>, Option<RunnerUp>) {
+        let meant = self.strictest_of_nearest();
+        let settled = meant.and_then(|at| self.near.get(at)).is_some_and(|near| near.policy.is_never_cached());
+        let leans = self.leaning.is_some_and(|leaning| leaning >= LEANS);
+        let meant = if leans && !settled { self.nearest_never_cached().or(meant) } else { meant };
+        let meant = meant.map(|at| self.near.remove(at));
+        let others = self.near.iter().max_by(|a, b| a.similarity.total_cmp(&b.similarity));
+        let runner_up =
+            others.map(|near| RunnerUp { category: near.policy.category.clone(), similarity: near.similarity });
+        (meant, runner_up)
+    }
+
+    fn strictest_of_nearest(&self) -> Option<usize> {
+        let enough = |near: &Near<'_>| f64::from(near.similarity.get()) >= near.policy.min_similarity;
+        let top = self.near.iter().filter(|n| enough(n)).map(|n| n.similarity.get()).max_by(f32::total_cmp)?;
+        let likely = |near: &Near<'_>| {
+            let margin = if near.policy.is_never_cached() { NEVER_CACHED_MARGIN } else { MARGIN };
+            enough(near) && top - near.similarity.get() <= margin
+        };
+        let likely = self.near.iter().enumerate().filter(|(_, near)| likely(near));
+        let strictest = likely.min_by(|(_, a), (_, b)| {
+            let nearer = b.similarity.total_cmp(&a.similarity);
+            // Among the never cached it makes no difference which one; the nearest explains best.
+            if a.policy.is_never_cached() && b.policy.is_never_cached() {
+                return nearer;
+            }
+            a.policy.by_strictness(b.policy)
+        });
+        strictest.map(|(at, _)| at)
+    }
+
+    fn nearest_never_cached(&self) -> Option<usize> {
+        let never = self.near.iter().enumerate().filter(|(_, near)| near.policy.is_never_cached());
+        never.max_by(|(_, a), (_, b)| a.similarity.total_cmp(&b.similarity)).map(|(at, _)| at)
+    }
 }
 
 #[cfg(test)]
