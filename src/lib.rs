@@ -4,6 +4,7 @@ pub mod clock;
 pub mod config;
 pub mod embed;
 pub mod entry;
+pub mod freshness;
 pub mod index;
 pub mod key;
 pub mod matcher;
