@@ -66,7 +66,8 @@ impl Finished {
     /// The answer if it may be stored, else the reason it may not.
     pub fn recorded(self) -> Recorded {
         let Self { answer, verdict } = self;
-        verdict.and(answer.ok_or(NotStored::Malformed))
+        verdict?;
+        answer.ok_or(NotStored::Malformed)
     }
 }
 
@@ -151,13 +152,12 @@ impl Recorder {
         }
     }
 
-    /// Ends a stream; `clean` when the body ended as its framing promised and no bytes were left over.
+    /// Ends a stream; `clean` when the body ended as its framing promised: not broken, not cut off by us.
     pub fn finish_stream(mut self, clean: bool) -> Finished {
         let (ended, finished, lossy) = match &self.reduction {
             Reduction::Chat(chat) => (chat.done(), chat.finished(), chat.lossy()),
         };
-        // After its terminal marker nothing more can come: how the connection then closed does not matter.
-        let whole = ended || (clean && finished && self.settings.lenient_end);
+        let whole = clean && (ended || (finished && self.settings.lenient_end));
         if !whole {
             self.refuse(NotStored::Incomplete);
         }

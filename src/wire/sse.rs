@@ -20,7 +20,8 @@ pub struct Frame {
     pub data: Option<Bytes>,
 }
 
-/// A frame grew beyond the bound. What was not yet a frame is still in [`Reader::finish`]'s leftover.
+/// A frame grew beyond the bound. Feed no more: what was not yet a frame is in [`Reader::finish`]'s leftover, and the rest
+/// of the stream can only be passed on as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event-stream frame is larger than {limit} bytes")]
 pub struct FrameTooLarge {

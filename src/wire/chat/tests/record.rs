@@ -52,11 +52,13 @@ fn case_05_a_stream_without_its_marker_is_not_stored() {
 #[test]
 fn case_06_a_broken_stream_is_not_stored_even_by_lenient_rules() {
     let settings = RecordSettings { lenient_end: true, ..RecordSettings::default() };
-    let mut recorder = Recorder::new(Family::Chat, settings, false);
-    let stream = stream_of(&[&delta(HELLO[1]), &finish("stop")], false);
-    frames_of(stream.as_bytes()).iter().for_each(|frame| recorder.frame(frame));
-    let finished = recorder.finish_stream(false);
-    assert_eq!((finished.answer, finished.verdict), (None, Err(NotStored::Incomplete)));
+    for done in [false, true] {
+        let mut recorder = Recorder::new(Family::Chat, settings.clone(), false);
+        let stream = stream_of(&[&delta(HELLO[1]), &finish("stop")], done);
+        frames_of(stream.as_bytes()).iter().for_each(|frame| recorder.frame(frame));
+        let finished = recorder.finish_stream(false);
+        assert_eq!((finished.answer, finished.verdict), (None, Err(NotStored::Incomplete)));
+    }
 }
 
 #[test]
@@ -201,7 +203,7 @@ fn a_truncated_json_body_is_not_stored() {
 
 #[test]
 fn an_answer_above_the_size_kept_is_not_stored() {
-    let small = || RecordSettings { max_bytes: 300, ..RecordSettings::default() };
+    let small = || RecordSettings { max_bytes: 200, ..RecordSettings::default() };
     assert_eq!(record_stream(&ended(&HELLO, "stop"), small(), false).recorded(), Err(NotStored::TooLarge));
     let body = completion(r#"{"role":"assistant","content":"Hello"}"#, "stop");
     assert_eq!(record_json(&body, small(), false).recorded(), Err(NotStored::TooLarge));
