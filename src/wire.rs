@@ -6,11 +6,17 @@
 pub mod canonical;
 pub mod chat;
 pub mod directives;
+mod recorder;
 pub mod sse;
 
 use bytes::Bytes;
 
-use crate::outcome::{BypassReason, NotStored};
+pub use recorder::{BodyKind, Finished, RecordSettings, Recorder};
+
+use crate::{
+    clock::Timestamp,
+    outcome::{BypassReason, NotStored},
+};
 
 /// A wire protocol: a set of paths that share body, stream and error shapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -137,7 +143,68 @@ pub struct Answer {
     pub raw_stream: Option<Bytes>,
 }
 
+/// Bytes that were to be an answer of this family are none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a whole {} answer", .0.as_str())]
+pub struct NotAnAnswer(pub Family);
+
+impl NotAnAnswer {
+    /// Stable reason for metrics and logs.
+    pub const fn reason(self) -> &'static str {
+        "not-an-answer"
+    }
+}
+
+/// What an [`Answer`] keeps beside its body, all of it read from the body.
+#[derive(Debug)]
+struct Description {
+    id_span: Option<(u32, u32)>,
+    created_span: Option<(u32, u32)>,
+    text: String,
+    model: String,
+    usage: Option<Usage>,
+}
+
 impl Answer {
+    /// Reads everything else from `body`, the canonical object; `raw_stream` as in the field. For an answer fresh from
+    /// the upstream and for one read back from a store.
+    pub fn new(family: Family, body: Bytes, raw_stream: Option<Bytes>) -> Result<Self, NotAnAnswer> {
+        let described = match family {
+            Family::Chat => chat::describe(&body),
+        };
+        let Description { id_span, created_span, text, model, usage } = described.ok_or(NotAnAnswer(family))?;
+        Ok(Self { family, body, id_span, created_span, text, model, usage, raw_stream })
+    }
+
+    /// Whether it calls a tool: such an answer may be found by fingerprint only, never by meaning.
+    pub fn calls_tools(&self) -> bool {
+        match self.family {
+            Family::Chat => chat::calls_tools(&self.body),
+        }
+    }
+
+    /// Whether it can be served in `shape`. A stream that could not be reduced without loss stays a stream.
+    pub const fn can_render(&self, shape: Shape) -> bool {
+        match shape {
+            Shape::Json => self.raw_stream.is_none(),
+            Shape::Stream { .. } => true,
+        }
+    }
+
+    /// The JSON body for a client, under a fresh id.
+    pub fn render_json(&self, fresh: &Fresh) -> Bytes {
+        match self.family {
+            Family::Chat => chat::render_json(self, fresh),
+        }
+    }
+
+    /// The whole event stream for a client, under a fresh id; with the usage chunk when the client asked for it.
+    pub fn render_stream(&self, fresh: &Fresh, include_usage: bool) -> Bytes {
+        match self.family {
+            Family::Chat => chat::render_stream(self, fresh, include_usage),
+        }
+    }
+
     /// Approximate bytes in memory.
     pub fn weight(&self) -> usize {
         128 + self.body.len() + self.text.len() + self.model.len() + self.raw_stream.as_ref().map_or(0, Bytes::len)
@@ -146,3 +213,55 @@ impl Answer {
 
 /// What came of recording an upstream's answer: storable, or the reason it is not.
 pub type Recorded = Result<Answer, NotStored>;
+
+/// What is new in each rendering of a stored answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fresh {
+    /// The answer's id, in its family's style.
+    pub id: String,
+    /// Unix seconds.
+    pub created: i64,
+}
+
+impl Fresh {
+    /// The answer's own id and time: for a client that shares the very call that made it, in the other shape.
+    pub fn original(answer: &Answer) -> Self {
+        let text = |span: Option<(u32, u32)>| {
+            let bytes = span.and_then(|(from, to)| answer.body.get(from as usize..to as usize));
+            std::str::from_utf8(bytes.unwrap_or_default()).unwrap_or_default()
+        };
+        let id = serde_json::from_str(text(answer.id_span)).unwrap_or_default();
+        Self { id, created: text(answer.created_span).parse().unwrap_or_default() }
+    }
+
+    /// A new id for a hit at `now`.
+    pub fn new(family: Family, now: Timestamp) -> Self {
+        let prefix = match family {
+            Family::Chat => "chatcmpl-",
+        };
+        let id = prefix.chars().chain(std::iter::repeat_with(fastrand::alphanumeric).take(29)).collect();
+        Self { id, created: now.as_secs() }
+    }
+}
+
+/// Parses a request body of `family`. `Err` says why it must pass through untouched.
+pub fn parse(family: Family, body: &Bytes, settings: &chat::ChatSettings) -> Result<Request, BypassReason> {
+    match family {
+        Family::Chat => chat::parse(body, settings),
+    }
+}
+
+/// What a client that did not ask for usage sees of a stream's frame ([`Request::usage_added`]): `None` for the usage
+/// chunk, the frame without its usage, or the frame as received.
+pub fn strip_usage(family: Family, frame: &sse::Frame) -> Option<Bytes> {
+    match family {
+        Family::Chat => chat::strip_usage(frame),
+    }
+}
+
+/// An error of ours in the shape of `family`: `kind` is the API's error type, `code` our own stable token.
+pub fn error_body(family: Family, kind: &str, message: &str, code: &str) -> Bytes {
+    match family {
+        Family::Chat => chat::error_body(kind, message, code),
+    }
+}

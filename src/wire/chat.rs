@@ -1,1 +1,62 @@
-//! To be filled.
+//! OpenAI chat completions: bodies, streams and errors of `/v1/chat/completions`, and of the many servers that speak it.
+//!
+//! `request` decides what goes into the key, `reduce` turns an event stream into the object the non-streaming API would
+//! have returned, `judge` says whether that may be stored, `render` turns it back into either shape.
+
+mod judge;
+mod reduce;
+mod render;
+mod request;
+#[cfg(test)]
+mod tests;
+mod turns;
+mod upstream_body;
+mod usage;
+
+pub(super) use judge::{calls_tools, describe, judge};
+pub(super) use reduce::Reduction;
+pub(super) use render::{render_json, render_stream};
+pub(super) use request::parse;
+pub(super) use usage::strip_usage;
+
+use bytes::Bytes;
+
+use super::canonical;
+
+/// What an operator may set about chat completions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChatSettings {
+    /// An explicit temperature above this bypasses the cache.
+    pub max_temperature: f64,
+    /// Ask the upstream for usage on streams whose client did not; off for upstreams that refuse `stream_options`.
+    pub add_usage: bool,
+    /// Keep the caches of `user`, `safety_identifier` and `metadata` values apart instead of ignoring these fields.
+    pub per_user: bool,
+    /// A model whose name holds one of these searches the web, so its answers are never cached.
+    pub search_models: Vec<String>,
+}
+
+impl Default for ChatSettings {
+    fn default() -> Self {
+        let search = ["-search-preview", "-search-api", ":online", "sonar", "groq/compound", "compound-beta"];
+        Self {
+            max_temperature: 1.0,
+            add_usage: true,
+            per_user: false,
+            search_models: search.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+/// An error of ours in OpenAI's shape.
+pub(super) fn error_body(kind: &str, message: &str, code: &str) -> Bytes {
+    let mut body = String::with_capacity(message.len() + 96);
+    body.push_str("{\"error\":{\"message\":");
+    canonical::quote_into(message, &mut body);
+    body.push_str(",\"type\":");
+    canonical::quote_into(kind, &mut body);
+    body.push_str(",\"param\":null,\"code\":");
+    canonical::quote_into(code, &mut body);
+    body.push_str("}}");
+    Bytes::from(body)
+}

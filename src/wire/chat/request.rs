@@ -1,0 +1,223 @@
+//! Which field of a request goes where: into the partition, into the last turn, nowhere, or past the cache.
+//!
+//! Fail closed: a field that is not named here is answer-shaping and goes into the partition as it stands.
+
+use bytes::Bytes;
+
+use super::{
+    ChatSettings,
+    turns::{self, Turns},
+    upstream_body,
+};
+use crate::{
+    outcome::BypassReason,
+    wire::{
+        ExactOnly, Family, Request, Shape,
+        canonical::{self, Encoder, Node, Object},
+        directives::Directives,
+    },
+};
+
+/// Fields that shape no answer.
+const IGNORED: [&str; 13] = [
+    "stream",
+    "stream_options",
+    "service_tier",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "cache_control",
+    "diagnostics",
+    "speed",
+    "keep_alive",
+    // Read on their own, below.
+    "store",
+    "max_tokens",
+    "max_completion_tokens",
+];
+
+/// Who asks, in the app's own words.
+const USER: [&str; 3] = ["user", "safety_identifier", "metadata"];
+
+/// Parses a request body. `Err` when two readers could understand it differently or it is no chat request: it must go to
+/// the upstream untouched, whose error is then the true one.
+pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Request, BypassReason> {
+    let node = canonical::parse(body).map_err(|_| BypassReason::Unparsable)?;
+    let root = node.as_object().ok_or(BypassReason::Unparsable)?;
+    let model = root.get("model").and_then(Node::as_str).filter(|model| !model.is_empty());
+    let model = model.ok_or(BypassReason::Unparsable)?;
+    let shape = shape(root)?;
+    let turns = turns::read(root)?;
+    let bypass = bypass(root, model, settings)?.or(turns.bypass);
+    let max_tokens = max_tokens(root)?;
+    let cache = root.member("cache").map(|member| (member, Directives::from_body(&member.node)));
+    let litellm = cache.and_then(|(member, directives)| Some((member, directives?)));
+
+    let mut partition = Encoder::with_capacity(body.len() + 256);
+    encode_fields(&mut partition, root, settings, litellm.is_some());
+    turns.encode_earlier(&mut partition);
+    let mut last_turn = Encoder::with_capacity(256);
+    turns.encode_last(&mut last_turn);
+
+    let ask_usage = settings.add_usage && bypass.is_none();
+    let stripped = litellm.as_ref().map(|(member, _)| *member);
+    let (upstream_body, usage_added) = upstream_body::build(body, root, shape, ask_usage, stripped);
+    let exact_only = turns.exact_only.or_else(|| pinned(root).then_some(ExactOnly::PinnedSampling));
+    Ok(Request {
+        family: Family::Chat,
+        model: model.to_owned(),
+        shape,
+        partition: partition.into_bytes(),
+        last_turn: last_turn.into_bytes(),
+        query: query(&turns, exact_only),
+        first_turn: turns.first_turn,
+        system: turns.system,
+        max_tokens,
+        wants_json: wants_json(root),
+        bypass,
+        upstream_body,
+        usage_added,
+        body_directives: litellm.map(|(_, directives)| directives).unwrap_or_default(),
+    })
+}
+
+fn query(turns: &Turns<'_, '_>, exact_only: Option<ExactOnly>) -> Result<String, ExactOnly> {
+    match exact_only {
+        Some(why) => Err(why),
+        None if turns.query.trim().is_empty() => Err(ExactOnly::EmptyQuery),
+        None => Ok(turns.query.clone()),
+    }
+}
+
+/// A boolean field; `None` of the wrong kind is refused, absent and `null` are `false`.
+fn flag(root: &Object<'_>, key: &str) -> Result<bool, BypassReason> {
+    root.get(key).map_or(Ok(false), |node| node.as_bool().ok_or(BypassReason::Unparsable))
+}
+
+fn shape(root: &Object<'_>) -> Result<Shape, BypassReason> {
+    if !flag(root, "stream")? {
+        return Ok(Shape::Json);
+    }
+    let include_usage = match root.get("stream_options") {
+        None => false,
+        Some(options) => flag(options.as_object().ok_or(BypassReason::Unparsable)?, "include_usage")?,
+    };
+    Ok(Shape::Stream { include_usage })
+}
+
+fn max_tokens(root: &Object<'_>) -> Result<Option<u64>, BypassReason> {
+    let mut limit: Option<u64> = None;
+    for key in ["max_tokens", "max_completion_tokens"] {
+        if let Some(node) = root.get(key) {
+            let asked = node.as_u64().ok_or(BypassReason::Unparsable)?;
+            limit = Some(limit.map_or(asked, |limit| limit.min(asked)));
+        }
+    }
+    Ok(limit)
+}
+
+fn wants_json(root: &Object<'_>) -> bool {
+    let kind = root.get("response_format").and_then(|format| format.get("type")).and_then(Node::as_str);
+    matches!(kind, Some("json_object" | "json_schema"))
+}
+
+fn pinned(root: &Object<'_>) -> bool {
+    root.get("seed").is_some() || root.get("logit_bias").is_some_and(|bias| !is_empty(bias))
+}
+
+fn is_empty(node: &Node<'_>) -> bool {
+    node.as_object().is_some_and(Object::is_empty) || node.as_array().is_some_and(<[_]>::is_empty)
+}
+
+/// The first reason in the request's own fields not to consult the cache.
+fn bypass(root: &Object<'_>, model: &str, settings: &ChatSettings) -> Result<Option<BypassReason>, BypassReason> {
+    let n = root.get("n").map_or(Some(1), Node::as_u64).filter(|n| *n > 0).ok_or(BypassReason::Unparsable)?;
+    let temperature = root.get("temperature").map_or(Some(1.0), Node::as_f64).ok_or(BypassReason::Unparsable)?;
+    let explicit = root.get("temperature").is_some();
+    let reasons = [
+        (n > 1, BypassReason::SeveralChoices),
+        (flag(root, "logprobs")? || root.get("top_logprobs").is_some(), BypassReason::Logprobs),
+        (root.get("audio").is_some() || speaks(root), BypassReason::Audio),
+        (root.get("prediction").is_some(), BypassReason::Prediction),
+        (searches(root, model, settings)?, BypassReason::WebSearch),
+        (flag(root, "store")?, BypassReason::ProviderStore),
+        (explicit && temperature > settings.max_temperature, BypassReason::HotSampling),
+    ];
+    Ok(reasons.into_iter().find_map(|(holds, reason)| holds.then_some(reason)))
+}
+
+fn speaks(root: &Object<'_>) -> bool {
+    let modalities = root.get("modalities").and_then(Node::as_array).unwrap_or_default();
+    modalities.iter().any(|mode| mode.as_str() == Some("audio"))
+}
+
+/// Whether the upstream itself looks things up: by model, by option, or by a tool that it hosts.
+fn searches(root: &Object<'_>, model: &str, settings: &ChatSettings) -> Result<bool, BypassReason> {
+    let by_model = settings.search_models.iter().any(|part| model.contains(part.as_str()));
+    let by_option = ["web_search_options", "search_parameters"].iter().any(|key| root.get(key).is_some())
+        || root.get("enable_search").is_some_and(|node| node.as_bool() != Some(false))
+        || root.get("plugins").is_some_and(|node| !is_empty(node));
+    let tools = match root.get("tools") {
+        None => &[],
+        Some(tools) => tools.as_array().ok_or(BypassReason::Unparsable)?,
+    };
+    let hosted = |tool: &Node<'_>| !matches!(tool.get("type").and_then(Node::as_str), Some("function" | "custom"));
+    Ok(by_model || by_option || tools.iter().any(hosted))
+}
+
+/// Every answer-shaping field but the messages; what equals its own absence is left out.
+fn encode_fields(encoder: &mut Encoder, root: &Object<'_>, settings: &ChatSettings, litellm: bool) {
+    let tools = root.get("tools").is_some_and(|tools| !is_empty(tools));
+    encoder.open_object();
+    for member in root.present() {
+        let (key, node) = (member.key.as_ref(), &member.node);
+        let absent = match key {
+            "messages" => true,
+            "cache" => litellm,
+            // Anything else was refused or bypasses.
+            "n" => true,
+            "temperature" => node.as_f64() == Some(1.0),
+            "tools" => !tools,
+            "tool_choice" => tools && node.as_str() == Some("auto"),
+            "logit_bias" => is_empty(node),
+            "logprobs" => node.as_bool() == Some(false),
+            _ => IGNORED.contains(&key) || (!settings.per_user && USER.contains(&key)),
+        };
+        if absent {
+            continue;
+        }
+        encoder.text(key);
+        match (key, node.as_array()) {
+            ("tools", Some(tools)) => encode_tools(encoder, tools),
+            _ => encoder.value(node),
+        }
+    }
+    encoder.close_object();
+}
+
+fn encode_tools(encoder: &mut Encoder, tools: &[Node<'_>]) {
+    encoder.open_array();
+    for tool in tools {
+        let Some(object) = tool.as_object() else {
+            encoder.value(tool);
+            continue;
+        };
+        encoder.open_object();
+        for member in object.present().filter(|member| member.key != "cache_control") {
+            encoder.text(&member.key);
+            match (member.key.as_ref(), member.node.as_object()) {
+                ("function", Some(function)) => encode_function(encoder, function),
+                _ => encoder.value(&member.node),
+            }
+        }
+        encoder.close_object();
+    }
+    encoder.close_array();
+}
+
+/// A function's own members; inside its `parameters`, a schema, nothing is taken for a default.
+fn encode_function(encoder: &mut Encoder, function: &Object<'_>) {
+    let blank = |key: &str, node: &Node<'_>| key == "description" && node.as_str() == Some("");
+    let members = function.present().filter(|m| m.key != "cache_control" && !blank(&m.key, &m.node));
+    encoder.members(members);
+}

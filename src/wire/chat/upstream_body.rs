@@ -1,0 +1,54 @@
+//! The body for the upstream: the client's own bytes, with at most two small edits.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::wire::{
+    Shape,
+    canonical::{Member, Object, removal, splice},
+};
+
+const ASK: &str = "{\"include_usage\":true}";
+
+/// `body` with usage asked for on a stream whose client did not (when `ask_usage`), and without the member `strip`.
+/// Also says whether usage was added.
+pub(super) fn build(
+    body: &Bytes,
+    root: &Object<'_>,
+    shape: Shape,
+    ask_usage: bool,
+    strip: Option<&Member<'_>>,
+) -> (Bytes, bool) {
+    let mut edits: Vec<(Range<usize>, &str)> = Vec::new();
+    edits.extend(strip.map(|member| (removal(body, member), "")));
+    let usage_added = ask_usage && shape == Shape::Stream { include_usage: false };
+    if usage_added {
+        edits.push(usage_edit(body, root));
+    }
+    if edits.is_empty() {
+        return (body.clone(), false);
+    }
+    edits.sort_unstable_by_key(|(range, _)| range.start);
+    (Bytes::from(splice(body, &edits)), usage_added)
+}
+
+/// The edit that asks for usage.
+fn usage_edit(body: &[u8], root: &Object<'_>) -> (Range<usize>, &'static str) {
+    let Some(options) = root.member("stream_options").map(|member| &member.node) else {
+        // Before the first member: every chat body has one.
+        return (just_inside(body, 0), "\"stream_options\":{\"include_usage\":true},");
+    };
+    let Some(object) = options.as_object() else { return (options.span(), ASK) };
+    match object.member("include_usage") {
+        Some(member) => (member.node.span(), "true"),
+        None if object.is_empty() => (options.span(), ASK),
+        None => (just_inside(body, options.span().start), "\"include_usage\":true,"),
+    }
+}
+
+/// The empty range right after the first `{` at or after `from`.
+fn just_inside(body: &[u8], from: usize) -> Range<usize> {
+    let brace = body.get(from..).unwrap_or_default().iter().position(|b| *b == b'{').unwrap_or_default();
+    from + brace + 1..from + brace + 1
+}
