@@ -1,1 +1,95 @@
-//! To be filled.
+//! The contrast guard: compares the slots of two questions, rejects a near miss and names what differs.
+//!
+//! Invariants: it may only reject, never accept on its own; the same two questions always get the same verdict; a
+//! question never differs from itself; reading and comparing take microseconds and never fail.
+
+mod aspect;
+mod comparison;
+mod context;
+mod dates;
+mod direction;
+mod entities;
+mod formats;
+mod frame;
+mod ids;
+mod lexicon;
+mod negation;
+mod numbers;
+mod order;
+mod quantifiers;
+mod reading;
+mod roles;
+mod slot;
+mod tags;
+mod tense;
+mod text;
+mod tiers;
+mod units;
+mod wording;
+
+pub use context::leans_on_context;
+pub use reading::Reading;
+pub use slot::Slot;
+
+use frame::Frame;
+use lexicon::Family;
+
+/// What the guard says of two questions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// No slot differs. Says nothing about sameness beyond that.
+    Pass,
+    /// The questions ask for different things.
+    Reject {
+        /// The slot that differs.
+        slot: Slot,
+        /// The words that differ, for people.
+        detail: String,
+    },
+}
+
+/// Compares a cached question with the one asked.
+pub fn compare(cached: &Reading, asked: &Reading) -> Verdict {
+    let frame = Frame::of(cached, asked);
+    let first = Slot::ALL.iter().find_map(|&slot| Some((slot, differ(slot, cached, asked, &frame)?)));
+    first.map_or(Verdict::Pass, |(slot, detail)| Verdict::Reject { slot, detail })
+}
+
+/// Reads and compares two questions.
+pub fn check(cached: &str, asked: &str) -> Verdict {
+    compare(&Reading::of(cached), &Reading::of(asked))
+}
+
+/// Every slot that differs, with the words.
+pub fn differences(cached: &Reading, asked: &Reading) -> Vec<(Slot, String)> {
+    let frame = Frame::of(cached, asked);
+    Slot::ALL.iter().filter_map(|&slot| Some((slot, differ(slot, cached, asked, &frame)?))).collect()
+}
+
+/// The words in which `slot` differs, if it does.
+fn differ(slot: Slot, a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
+    match slot {
+        Slot::Id => ids::conflict(&a.ids, &b.ids),
+        Slot::Version => ids::conflict(&a.versions, &b.versions),
+        Slot::Number => numbers::differ(a, b, frame),
+        Slot::Date => tags::differ(a, b, Family::Date, frame),
+        Slot::Unit => tags::differ(a, b, Family::Unit, frame),
+        Slot::Currency => tags::differ(a, b, Family::Currency, frame),
+        Slot::Negation => negation::differ(a, b, frame),
+        Slot::Antonym => tags::differ(a, b, Family::Antonym, frame),
+        Slot::Direction => direction::flipped(a, b).or_else(|| direction::swapped(a, b, frame)),
+        Slot::Order => tags::differ(a, b, Family::Order, frame),
+        Slot::Entity => entities::differ(a, b, frame),
+        Slot::Language => tags::differ(a, b, Family::Language, frame),
+        Slot::Format => tags::differ(a, b, Family::Format, frame),
+        Slot::Quantifier => tags::differ(a, b, Family::Quantifier, frame),
+        Slot::Conjunction => tags::differ(a, b, Family::Conjunction, frame),
+        Slot::Tier => tags::differ(a, b, Family::Tier, frame),
+        Slot::Role => tags::differ(a, b, Family::Role, frame),
+        Slot::Person => tags::differ(a, b, Family::Person, frame),
+        Slot::Aspect => aspect::differ(a, b, frame),
+        Slot::Tense => tags::differ(a, b, Family::Tense, frame),
+        Slot::Comparison => tags::differ(a, b, Family::Comparison, frame),
+        Slot::Wording => wording::differ(a, b, frame),
+    }
+}

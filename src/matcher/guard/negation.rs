@@ -1,0 +1,44 @@
+//! Negation parity: an odd count of negators on one side and an even count on the other.
+
+use super::frame::Frame;
+use super::reading::Reading;
+use super::text::Token;
+
+/// Word that negate; carried as tags so that the wording family knows them.
+pub(super) const LIST: &str = "
+[negator]
+without
+never
+except, apart from, other than, excluding
+unable
+";
+
+/// The negators of a question.
+pub(super) fn of(tokens: &[Token]) -> Vec<String> {
+    let word = |i: usize| tokens.get(i).map_or("", |t| t.word.as_str());
+    let mut out = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let before = if at == 0 { "" } else { word(at - 1) };
+        let negates = match token.word.as_str() {
+            "not" => !matches!(before, "or" | "why" | "if") && !matches!(word(at + 1), "only" | "just" | "sure" | "yet"),
+            "no" => !matches!(word(at + 1), "matter" | "longer" | "one") || word(at + 1) != "",
+            "never" | "without" | "nobody" | "none" | "nothing" | "neither" | "cannot" | "unable" | "except" | "nor"
+            | "nowhere" => true,
+            _ => false,
+        };
+        if negates {
+            out.push(token.word.clone());
+        }
+    }
+    out
+}
+
+/// Words of the side that negates once more, when the parities differ and the questions are otherwise close.
+pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
+    let (x, y) = (&a.negations, &b.negations);
+    if x.len() % 2 == y.len() % 2 || frame.shared() < 0.6 {
+        return None;
+    }
+    let more = if x.len() > y.len() { x } else { y };
+    more.last().map(|word| format!("'{word}' on one side only"))
+}
