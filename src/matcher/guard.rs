@@ -72,24 +72,32 @@ fn differ(slot: Slot, a: &Reading, b: &Reading, frame: &Frame) -> Option<String>
         Slot::Id => ids::conflict(&a.ids, &b.ids),
         Slot::Version => ids::conflict(&a.versions, &b.versions),
         Slot::Number => numbers::differ(a, b, frame),
-        Slot::Date => tags::differ(a, b, Family::Date, frame),
-        Slot::Unit => tags::differ(a, b, Family::Unit, frame),
-        Slot::Currency => tags::differ(a, b, Family::Currency, frame),
+        Slot::Date => tags::conflict(a, b, Family::Date),
+        Slot::Unit => tags::conflict(a, b, Family::Unit),
+        Slot::Currency => tags::conflict(a, b, Family::Currency),
         Slot::Negation => negation::differ(a, b, frame),
-        Slot::Antonym => tags::differ(a, b, Family::Antonym, frame),
+        Slot::Antonym => tags::conflict(a, b, Family::Antonym),
         Slot::Direction => direction::flipped(a, b).or_else(|| direction::swapped(a, b, frame)),
-        Slot::Order => tags::differ(a, b, Family::Order, frame),
+        Slot::Order => tags::conflict(a, b, Family::Order),
         Slot::Entity => entities::differ(a, b, frame),
-        Slot::Language => tags::differ(a, b, Family::Language, frame),
-        Slot::Format => tags::differ(a, b, Family::Format, frame),
-        Slot::Quantifier => tags::differ(a, b, Family::Quantifier, frame),
-        Slot::Conjunction => tags::differ(a, b, Family::Conjunction, frame),
-        Slot::Tier => tags::differ(a, b, Family::Tier, frame),
-        Slot::Role => tags::differ(a, b, Family::Role, frame),
-        Slot::Person => tags::differ(a, b, Family::Person, frame),
+        Slot::Language => tags::conflict(a, b, Family::Language),
+        Slot::Format => tags::conflict(a, b, Family::Format),
+        Slot::Quantifier => tags::conflict(a, b, Family::Quantifier),
+        Slot::Conjunction => quantifiers::joined_otherwise(a, b, frame),
+        Slot::Tier => tags::conflict(a, b, Family::Tier),
+        Slot::Role => tags::conflict(a, b, Family::Role),
+        Slot::Person => roles::owner(a, b, frame),
         Slot::Aspect => aspect::differ(a, b, frame),
-        Slot::Tense => tags::differ(a, b, Family::Tense, frame),
-        Slot::Comparison => tags::differ(a, b, Family::Comparison, frame),
+        Slot::Tense => tags::conflict(a, b, Family::Tense),
+        Slot::Comparison => tags::conflict(a, b, Family::Comparison),
         Slot::Wording => wording::differ(a, b, frame),
     }
 }
+
+/// Scratch.
+pub fn probe(a: &str, b: &str) -> (usize,usize,usize,usize,u16,u16,f32,f32,usize) {
+    let (a,b)=(Reading::of(a),Reading::of(b)); let f=Frame::of(&a,&b);
+    (f.left.len(),f.right.len(),f.left_loose,f.right_loose,a.aspect.0,b.aspect.0,f.shared(),f.order,f.pairs.len())
+}
+/// Scratch.
+pub fn names(b:u16)->String{ aspect::NAMES.iter().enumerate().filter(|(i,_)|b>>i&1==1).map(|x|*x.1).collect::<Vec<_>>().join("+") }

@@ -27,19 +27,26 @@ pub(super) const MAY: u16 = 1 << 10;
 pub(super) const MUST: u16 = 1 << 11;
 pub(super) const SHOULD: u16 = 1 << 12;
 pub(super) const WHAT: u16 = 1 << 13;
-pub(super) const IS: u16 = 1 << 14;
+pub(super) const WHETHER: u16 = 1 << 14;
 
 pub(super) const NAMES: [&str; 15] = [
     "who", "where", "when", "how long", "cost", "how much", "how many", "how often", "why", "how to", "may", "must",
     "should", "what", "whether",
 ];
 
-/// The aspect of the first question in `tokens` that states one.
+/// The aspects that `tokens` ask for.
 pub(super) fn of(tokens: &[Token]) -> Asked {
     let words: Vec<&str> = tokens.iter().map(|t| t.word.as_str()).collect();
-    let mut bits = 0;
-    for at in 0..words.len() {
-        bits |= at_word(&words, at);
+    let (mut bits, mut opens, mut at) = (0, true, 0);
+    while let Some(token) = tokens.get(at) {
+        opens |= token.opens;
+        if let Some(padding) = opens.then(|| super::text::padding(&tokens[at..])).filter(|&n| n > 0) {
+            at += padding;
+            continue;
+        }
+        bits |= at_word(&words, at, opens);
+        opens = false;
+        at += 1;
     }
     if bits & (HOW_LONG | COST | HOW_MUCH | HOW_MANY | HOW_OFTEN) != 0 {
         bits &= !(HOW_TO | WHAT);
@@ -47,16 +54,15 @@ pub(super) fn of(tokens: &[Token]) -> Asked {
     Asked(bits)
 }
 
-fn at_word(words: &[&str], at: usize) -> u16 {
+fn at_word(words: &[&str], at: usize, opens: bool) -> u16 {
     let word = |i: usize| words.get(i).copied().unwrap_or("");
     let (next, third) = (word(at + 1), word(at + 2));
-    let opens = at == 0;
     match words[at] {
-        "who" | "whom" | "whose" => WHO,
-        "where" => WHERE,
+        "who" | "whom" | "whose" if opens => WHO,
+        "where" if opens => WHERE,
         "when" if opens => WHEN,
         "why" => WHY,
-        "reason" | "reasons" => WHY,
+        "reason" | "reasons" if opens || matches!(next, "for" | "why" | "behind") => WHY,
         "deadline" => WHEN,
         "how" => how(next, third),
         "cost" | "costs" | "price" | "prices" | "fee" | "fees" | "pricey" | "surcharge" => COST,
@@ -69,7 +75,10 @@ fn at_word(words: &[&str], at: usize) -> u16 {
         "must" => MUST,
         "should" => SHOULD,
         "have" | "need" if next == "to" && at > 0 && matches!(word(at - 1), "i" | "you" | "we" | "one") => MUST,
-        "is" | "are" | "was" | "were" | "does" | "did" | "has" | "will" if opens => IS,
+        "is" | "are" if opens && next == "there" => 0,
+        "way" if next == "to" => HOW_TO,
+        "cheaper" | "cheapest" => COST,
+        "is" | "are" | "was" | "were" | "does" | "did" | "has" | "will" if opens => WHETHER,
         _ => 0,
     }
 }
@@ -88,14 +97,38 @@ fn how(next: &str, third: &str) -> u16 {
     }
 }
 
+/// Pairs of aspects that never mean the same. What is not listed may: "when" and "how long", "how to" and "what must I".
+const APART: [(u16, u16); 13] = [
+    (COST, HOW_LONG | HOW_MANY | HOW_OFTEN | HOW_TO | MAY | MUST | WHAT | WHY | WHO),
+    (HOW_LONG, HOW_MANY | HOW_MUCH | HOW_TO | MAY | WHERE | WHETHER | WHO | WHY),
+    (HOW_MANY, WHETHER | WHY | HOW_TO | WHERE | WHEN | MAY),
+    (HOW_MUCH, HOW_OFTEN | HOW_TO | MAY | WHETHER | WHERE | WHEN | WHO | WHY),
+    (HOW_OFTEN, HOW_TO | MAY | WHO | WHERE | WHY),
+    (HOW_TO, MAY | WHEN | WHY | WHETHER | COST),
+    (MAY, MUST | WHY | WHEN | WHERE | SHOULD),
+    (MUST, WHY | WHERE),
+    (SHOULD, WHEN | WHERE | WHY),
+    (WHAT, WHO),
+    (WHEN, WHO | WHERE | WHY | WHETHER),
+    (WHERE, WHO | WHETHER),
+    (WHY, WHETHER | WHO),
+];
+
 /// Two aspects that never mean the same.
 pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
     let (x, y) = (a.aspect.0, b.aspect.0);
-    let (left, right) = (x & !y, y & !x);
-    if x & y != 0 || left == 0 || right == 0 || frame.shared() < 0.5 {
+    if x & y != 0 || x == 0 || y == 0 || frame.shared() < 0.4 {
         return None;
     }
-    Some(format!("'{}' against '{}'", name(left), name(right)))
+    bits(x).all(|p| bits(y).all(|q| apart(p, q))).then(|| format!("'{}' against '{}'", name(x), name(y)))
+}
+
+fn bits(set: u16) -> impl Iterator<Item = u16> {
+    (0..15).map(|i| 1 << i).filter(move |bit| set & bit != 0)
+}
+
+fn apart(p: u16, q: u16) -> bool {
+    APART.iter().any(|(one, others)| (*one == p && others & q != 0) || (*one == q && others & p != 0))
 }
 
 fn name(bits: u16) -> &'static str {

@@ -5,21 +5,17 @@ pub(super) const LIST: &str = "
 [extreme]
 fastest, quickest
 cheapest
-biggest, largest
-smallest
-tallest
+biggest, largest, highest, greatest, top, most
+tallest, highest
 longest
 shortest
-highest
-lowest
+lowest, smallest, least
 oldest
 youngest
 newest, latest
 earliest
-best
 worst
 most popular
-most expensive
 most common
 easiest
 hardest
@@ -36,16 +32,12 @@ closest, nearest
 farthest, furthest
 safest
 healthiest
-second largest
-second highest
 [degree]
 bigger, larger
 smaller
 faster, quicker
 slower
 cheaper
-better
-worse
 older
 younger
 safer

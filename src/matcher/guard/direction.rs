@@ -1,6 +1,6 @@
 //! Direction and role order: from X to Y, who does what to whom.
 
-use super::frame::Frame;
+use super::frame::{self, Frame};
 use super::reading::Reading;
 use super::text::{Key, Token, Unit};
 
@@ -11,17 +11,17 @@ pub(super) struct Ends {
     to: Vec<(Key, String)>,
 }
 
-/// The ends named in a question: the next two content words after each preposition.
+/// The ends named in a question: the word after each preposition.
 pub(super) fn ends(units: &[Unit]) -> Ends {
     let mut ends = Ends::default();
     for (at, unit) in units.iter().enumerate() {
         let list = match unit.shown.as_str() {
             "from" | "out of" => &mut ends.from,
-            "to" | "into" | "onto" | "towards" | "in to" => &mut ends.to,
+            "to" | "into" | "onto" | "towards" => &mut ends.to,
             _ => continue,
         };
-        let stop = |u: &&Unit| !matches!(u.shown.as_str(), "from" | "to" | "into" | "by" | "with" | "for" | "and" | "or" | "if");
-        let head = units[at + 1..].iter().take_while(stop).filter(|u| u.is_content()).take(2);
+        let determiner = |u: &&Unit| matches!(u.shown.as_str(), "a" | "an" | "the" | "my" | "our" | "your" | "their" | "his" | "her" | "its");
+        let head = units[at + 1..].iter().find(|u| !determiner(u)).filter(|u| u.is_content() || u.number.is_some());
         list.extend(head.map(|u| (u.key, u.shown.clone())));
     }
     ends
@@ -49,29 +49,51 @@ pub(super) fn is_passive(tokens: &[Token]) -> bool {
     participle && tokens[..by].iter().any(be)
 }
 
-/// Two shared words in the other order, in questions of the same voice and (nearly) the same words.
+/// Two shared words that have changed places, in questions of the same voice and otherwise the same words.
 pub(super) fn swapped(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
-    if frame.pairs.len() < 2 || frame.left.len() + frame.right.len() > 1 {
+    if frame.pairs.len() < 2 || frame.strangers > 2 || frame.left.len() + frame.right.len() > 1 || is_symmetric(a) {
         return None;
     }
     let mut pairs = frame.pairs.clone();
     pairs.sort_unstable();
-    let inverted = |p: &(usize, usize), q: &(usize, usize)| p.0 < q.0 && p.1 > q.1;
-    let crossing = pairs.iter().enumerate().find_map(|(i, p)| pairs[i + 1..].iter().find(|q| inverted(p, q)).map(|q| (*p, *q)));
     let word = |i: usize| a.units[i].shown.as_str();
+    let crossings = pairs.iter().enumerate().flat_map(|(i, p)| pairs[i + 1..].iter().filter(|q| p.1 > q.1).map(|q| (*p, *q)));
     if a.passive != b.passive {
-        let firm = crossing.is_none() && pairs.len() >= 2;
-        return firm.then(|| format!("'{}' acts on one side, is acted on in the other", word(pairs[0].0)));
+        let straight = pairs.iter().zip(&pairs[1..]).all(|(p, q)| p.1 < q.1);
+        return straight.then(|| format!("'{}' acts in one, is acted on in the other", word(pairs[0].0)));
     }
-    let (p, q) = crossing?;
-    if joined(a, p.0, q.0) && joined(b, q.1, p.1) {
-        return None;
-    }
+    let (p, q) = crossings.into_iter().find(|(p, q)| !(joined(a, p.0, q.0) && joined(b, q.1, p.1)) && is_exchange(a, b, p.0, q.0))?;
     Some(format!("'{}' and '{}' change places", word(p.0), word(q.0)))
+}
+
+/// Whether `a` reads like `b` once the words at `p` and `q` (or the two words there) are exchanged.
+fn is_exchange(a: &Reading, b: &Reading, p: usize, q: usize) -> bool {
+    (1..=2).any(|width| {
+        if q < p + width || q + width > a.units.len() {
+            return false;
+        }
+        let mut keys: Vec<Key> = a.units.iter().map(|u| u.key).collect();
+        (0..width).for_each(|i| keys.swap(p + i, q + i));
+        let asked = b.units.iter().map(|u| u.key);
+        keys.iter().copied().eq(asked) || frame::common_keys(&keys, &b.units) + 1 >= keys.len().max(b.units.len())
+    })
+}
+
+/// Relations that hold both ways, so that order means nothing.
+fn is_symmetric(reading: &Reading) -> bool {
+    let both_ways = |u: &Unit| {
+        matches!(
+            u.shown.as_str(),
+            "married" | "marry" | "close" | "closer" | "related" | "similar" | "different" | "differ" | "differs" | "difference"
+                | "compare" | "compared" | "comparison" | "compatible" | "friends" | "friend" | "near" | "distance" | "between"
+                | "equal" | "equivalent" | "same" | "vs" | "versus" | "siblings" | "meet" | "met" | "together" | "rhyme"
+        )
+    };
+    reading.units.iter().any(both_ways)
 }
 
 /// Whether the two units are parts of one list, where order means nothing.
 fn joined(reading: &Reading, from: usize, to: usize) -> bool {
-    let list = |u: &Unit| matches!(u.shown.as_str(), "and" | "or" | "between" | "with" | "vs" | "versus" | "plus" | "together" | "as well as");
+    let list = |u: &Unit| matches!(u.shown.as_str(), "and" | "or" | "plus" | "together" | "as well as");
     reading.units.get(from..to).is_some_and(|span| span.iter().any(list))
 }

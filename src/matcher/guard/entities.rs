@@ -7,7 +7,7 @@ use super::tags;
 
 /// Two names of one kind, or two unknown names, that stand against each other.
 pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
-    tags::differ(a, b, Family::Entity, frame).or_else(|| unknown(a, b))
+    tags::conflict(a, b, Family::Entity).or_else(|| if frame.shared() >= 0.5 { unknown(a, b) } else { None })
 }
 
 fn unknown(a: &Reading, b: &Reading) -> Option<String> {

@@ -23,10 +23,8 @@ bar chart
 pie chart
 line chart
 diagram, flowchart
-script
 slide, powerpoint, presentation
 checklist
-outline
 one liner
 report
 speech
@@ -37,10 +35,6 @@ latex
 regex
 sql, sql query
 docstring
-comment
-screenshot
-video
-audio
 [file]
 jpg, jpeg
 png

@@ -1,7 +1,7 @@
 //! How two questions lie on each other: which words they share, in which order, and which are left over.
 
 use super::reading::Reading;
-use super::text::Unit;
+use super::text::{Key, Unit};
 
 /// The alignment of two readings.
 #[derive(Debug)]
@@ -12,10 +12,14 @@ pub(super) struct Frame {
     pub(super) right: Vec<usize>,
     /// Content units with a partner, as (left, right).
     pub(super) pairs: Vec<(usize, usize)>,
+    /// Units of either side, function words too, whose word the other side lacks.
+    pub(super) strangers: usize,
     /// Share of all units in the longest common subsequence, in [0, 1].
     pub(super) order: f32,
-    /// Function units outside the common subsequence.
-    pub(super) loose: usize,
+    /// Units of the left side outside the common subsequence, its unpaired content left out of the count.
+    pub(super) left_loose: usize,
+    /// The same of the right side.
+    pub(super) right_loose: usize,
 }
 
 impl Frame {
@@ -39,16 +43,25 @@ impl Frame {
             }
             near.is_none()
         });
-        let right = (0..b.units.len())
+        let right: Vec<usize> = (0..b.units.len())
             .filter(|&j| b.units[j].is_content() && !taken[j])
             .filter(|&j| !a.units.iter().any(|u| u.key == b.units[j].key))
             .collect();
-        let common = common(&a.units, &b.units);
+        let lacks = |x: &Reading, y: &Reading| x.units.iter().filter(|u| !y.units.iter().any(|v| v.key == u.key)).count();
+        let strangers = lacks(a, b) + lacks(b, a);
+        let keys: Vec<Key> = a.units.iter().map(|u| u.key).collect();
+        let common = common_keys(&keys, &b.units);
         let total = (a.units.len() + b.units.len()).max(1);
-        let loose = a.units.len() + b.units.len() - 2 * common;
+        let left_loose = (a.units.len() - common).saturating_sub(left.len());
+        let right_loose = (b.units.len() - common).saturating_sub(right.len());
         #[expect(clippy::cast_precision_loss, reason = "token counts are small")]
         let order = 2.0 * common as f32 / total as f32;
-        Self { left, right, pairs, order, loose }
+        Self { left, right, pairs, order, strangers, left_loose, right_loose }
+    }
+
+    /// Whether the two are the same sentence but for up to `loose` units a side and two content words a side.
+    pub(super) fn is_minimal(&self, loose: usize) -> bool {
+        self.left_loose <= loose && self.right_loose <= loose && self.left.len() <= 2 && self.right.len() <= 2 && self.pairs.len() > 1
     }
 
     /// Share of content units that have a partner, in [0, 1].
@@ -67,7 +80,19 @@ pub(super) fn alike(a: &Unit, b: &Unit) -> bool {
     let (x, y) = (a.shown.as_str(), b.shown.as_str());
     let prefix = x.chars().zip(y.chars()).take_while(|(p, q)| p == q).count();
     let (n, m) = (x.chars().count(), y.chars().count());
-    (prefix >= 5 && n.max(m) - prefix <= 4 && prefix * 10 >= n.max(m) * 6) || (n.min(m) >= 5 && one_edit(x, y))
+    shortens(x, y) || shortens(y, x) || (prefix >= 5 && n.max(m) - prefix <= 4 && prefix * 10 >= n.max(m) * 6) || (n.min(m) >= 5 && one_edit(x, y))
+}
+
+/// Whether `short` abbreviates `long`: a clipped beginning (`sec`) or consonants only (`ldn`).
+fn shortens(short: &str, long: &str) -> bool {
+    let (n, m) = (short.chars().count(), long.chars().count());
+    if n < 2 || n > 5 || m < n + 3 || short.chars().next() != long.chars().next() {
+        return false;
+    }
+    let mut rest = long.chars();
+    let inside = short.chars().all(|c| rest.any(|d| c == d));
+    let bare = !short.chars().any(|c| matches!(c, 'a' | 'e' | 'i' | 'o' | 'u'));
+    inside && ((n >= 3 && long.starts_with(short)) || bare)
 }
 
 /// Damerau-Levenshtein distance of at most one.
@@ -85,13 +110,13 @@ fn one_edit(x: &str, y: &str) -> bool {
 }
 
 /// Length of the longest common subsequence of keys.
-fn common(a: &[Unit], b: &[Unit]) -> usize {
+pub(super) fn common_keys(a: &[Key], b: &[Unit]) -> usize {
     let mut row = vec![0usize; b.len() + 1];
     for x in a {
         let mut diagonal = 0;
         for (j, y) in b.iter().enumerate() {
             let above = row[j + 1];
-            row[j + 1] = if x.key == y.key { diagonal + 1 } else { above.max(row[j]) };
+            row[j + 1] = if *x == y.key { diagonal + 1 } else { above.max(row[j]) };
             diagonal = above;
         }
     }

@@ -54,10 +54,16 @@ impl Number {
             (Kind::Time(a), Kind::Time(b)) => {
                 near(self.base, other.base) || (!(a && b) && near(self.base % 720.0, other.base % 720.0))
             }
-            (Kind::Time(_), _) => near(other.raw, self.raw) || near(other.raw * 60.0, self.base),
+            (Kind::Time(_), _) => {
+                let spoken = self.raw + (self.base % 60.0) / 100.0;
+                near(other.raw, self.raw) || near(other.raw, spoken) || near(other.raw * 60.0, self.base)
+            }
             (_, Kind::Time(_)) => other.matches(self),
             (Kind::Percent, Kind::Amount(_)) | (Kind::Amount(_), Kind::Percent) => false,
             (Kind::Ordinal, Kind::Percent | Kind::Amount(_)) | (Kind::Percent | Kind::Amount(_), Kind::Ordinal) => false,
+            (Kind::Plain, Kind::Plain) if near((self.raw - other.raw).abs(), 2000.0) || near((self.raw - other.raw).abs(), 1900.0) => {
+                self.raw.min(other.raw) < 100.0
+            }
             _ => near(self.raw, other.raw) || near(self.base, other.base),
         }
     }
@@ -89,7 +95,7 @@ pub(super) fn parse(tokens: &[Token], at: usize) -> Option<(Number, usize)> {
     if next == "percent" || next == "pct" || (next == "per" && word(at + used + 1) == "cent") {
         return Some((plain(Kind::Percent), used + if next == "per" { 2 } else { 1 }));
     }
-    let skip = usize::from(matches!(next, "a" | "an" | "degree"));
+    let skip = usize::from(next == "degree" || (matches!(next, "a" | "an") && word(at) == "half"));
     if let Some((dimension, factor)) = units::lookup(word(at + used + skip)) {
         let number = Number { raw: value, base: value * factor, kind: Kind::Amount(dimension), weight: amount_weight(weight) };
         return Some((number, used + skip + 1));
@@ -167,7 +173,7 @@ fn digits(word: &str) -> Option<(f64, bool)> {
 fn scale(word: &str) -> Option<f64> {
     Some(match word {
         "hundred" => 1e2,
-        "thousand" | "k" => 1e3,
+        "thousand" | "k" | "grand" => 1e3,
         "million" => 1e6,
         "billion" | "bn" => 1e9,
         "trillion" => 1e12,
@@ -179,6 +185,9 @@ fn scale(word: &str) -> Option<f64> {
 /// `twenty-five`, `one hundred and twenty`, `third`, `half`, `twice`.
 fn spelled(tokens: &[Token], at: usize) -> Option<(f64, bool, usize)> {
     let word = |i: usize| tokens.get(i).map_or("", |t| t.word.as_str());
+    if word(at) == "half" && word(at + 1) == "a" && word(at + 2) == "dozen" {
+        return Some((6.0, false, 3));
+    }
     if let Some(value) = special(word(at)) {
         return Some((value, false, 1));
     }
@@ -296,6 +305,6 @@ pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> 
         return Some(format!("'{x}' against '{y}'"));
     }
     let word = pick(&left, &a.numbers, false).or_else(|| pick(&right, &b.numbers, false))?;
-    let close = frame.shared() >= 0.75 && frame.order >= 0.6;
+    let close = frame.is_minimal(1);
     close.then(|| format!("'{word}' on one side only"))
 }

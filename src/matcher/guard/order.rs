@@ -2,7 +2,5 @@
 
 /// The wordings of each side.
 pub(super) const LIST: &str = "
-before, prior to, ahead of, in advance of, in advance, beforehand, earlier than, leading up to | after, following, once, afterwards, later than, since, as soon as
-until, up to, no later than, by the time | after, since, from then on
-during, while | before, after
+before, prior to, ahead of, in advance of, in advance, beforehand, earlier than, leading up to | after, following, afterwards, later than
 ";

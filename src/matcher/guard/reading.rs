@@ -42,6 +42,12 @@ impl Reading {
         }
     }
 
+    /// Whether the question is a note rather than a sentence: hardly any function words.
+    pub(super) fn is_clipped(&self) -> bool {
+        let function = self.units.iter().filter(|u| u.class == text::Class::Function).count();
+        function * 3 < self.units.len()
+    }
+
     /// Whether any word belongs to `family`.
     pub(super) fn has(&self, family: Family) -> bool {
         self.families & bit(family) != 0

@@ -1,5 +1,10 @@
 //! Roles people have, and whom a question is about.
 
+use super::frame::Frame;
+use super::lexicon::Family;
+use super::reading::Reading;
+use super::tags;
+
 /// A section is a set of roles; two of one set exclude each other.
 pub(super) const LIST: &str = "
 [account]
@@ -10,16 +15,15 @@ editor
 viewer
 member
 [trade]
-buyer, purchaser
+buyer, purchaser, customer, client, shopper
 seller, vendor
-supplier
-customer, client
+supplier, vendor
 courier, carrier
 [work]
 employer
-employee, worker
-contractor
-freelancer, self employed
+employee, worker, staff
+contractor, contract worker
+freelancer, self employed, freelance
 manager, supervisor, boss
 intern
 apprentice
@@ -60,34 +64,30 @@ pilot
 driver
 host
 [age]
+baby, newborn, infant, child, toddler, teenager, teen, kid
+adult, grown up
+senior, elderly, senior citizen
+[young]
 baby, newborn, infant
 toddler
-child, kid
 teenager, teen
-adult
-senior, elderly, senior citizen
 [kin]
-wife
-husband
-spouse
+wife, spouse, partner
+husband, spouse, partner
 son
 daughter
 brother
 sister
-father, dad
-mother, mum, mom
-parents
-grandfather, grandpa
-grandmother, grandma
-grandparents
+father, dad, parents
+mother, mum, mom, parents
+grandfather, grandpa, grandparents
+grandmother, grandma, grandparents
 boyfriend
 girlfriend
 friend
 [sex]
-man, male
-woman, female
-boy
-girl
+man, male, boy
+woman, female, girl
 ";
 
 /// Whose matter it is.
@@ -103,3 +103,8 @@ she
 him
 her
 ";
+
+/// Somebody else's matter, in otherwise nearly equal questions.
+pub(super) fn owner(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
+    if frame.is_minimal(2) { tags::conflict(a, b, Family::Person) } else { None }
+}

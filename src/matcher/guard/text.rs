@@ -16,6 +16,8 @@ pub(super) struct Token {
     pub(super) word: String,
     /// Began with an upper-case letter, not at the start of a sentence.
     pub(super) named: bool,
+    /// First of its sentence.
+    pub(super) opens: bool,
     /// At least two letters and all of them upper-case.
     pub(super) shouted: bool,
 }
@@ -72,7 +74,7 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
         if matches!(c, '.' | '?' | '!' | ':' | '\n' | '"') {
             start = true;
         } else if let Some(symbol) = symbol(&chars, at) {
-            out.push(Token { word: symbol.to_owned(), named: false, shouted: false });
+            out.push(Token { word: symbol.to_owned(), named: false, opens: false, shouted: false });
         }
         at += 1;
     }
@@ -149,9 +151,14 @@ fn push_word(chars: &[char], start: bool, out: &mut Vec<Token>) {
     let shouted = letters >= 2 && !chars.iter().any(|c| c.is_lowercase());
     let lower: String = chars.iter().flat_map(|c| c.to_lowercase()).collect();
     let named = upper && !start && lower != "i" && !lower.starts_with("i'");
+    let mut opens = start;
     let mut push = |word: &str, named: bool| {
-        out.push(Token { word: word.to_owned(), named, shouted });
+        out.push(Token { word: word.to_owned(), named, opens, shouted });
+        opens = false;
     };
+    if shouted && lower == "us" {
+        return push("usa", true);
+    }
     if let Some(parts) = lexicon::expansion(&lower) {
         for part in parts.split(' ') {
             push(part, false);
@@ -193,7 +200,7 @@ pub(super) fn stem(word: &str) -> String {
     if let Some(base) = lexicon::irregular(word) {
         return drop_e(base);
     }
-    if word.len() < 4 || !word.is_ascii() {
+    if word.len() < 4 || word == "none" || !word.is_ascii() {
         return word.to_owned();
     }
     let vowel = |s: &str| s.bytes().any(|b| matches!(b, b'a' | b'e' | b'i' | b'o' | b'u' | b'y'));
@@ -217,7 +224,8 @@ pub(super) fn stem(word: &str) -> String {
         && vowel(base)
         && !word.ends_with("eed")
     {
-        return drop_e(undouble(base));
+        let base = undouble(base);
+        return if base.len() == 2 { format!("{base}e") } else { drop_e(base) };
     }
     drop_e(word)
 }
@@ -234,6 +242,12 @@ fn drop_e(base: &str) -> String {
         Some(head) if head.len() >= 3 && !head.ends_with('e') => head.to_owned(),
         _ => base.to_owned(),
     }
+}
+
+/// How many tokens of padding `tokens` begin with.
+pub(super) fn padding(tokens: &[Token]) -> usize {
+    let stems: Vec<Key> = tokens.iter().take(8).map(|t| hash(&stem(&t.word))).collect();
+    lexicon::longest(&stems, 0).filter(|(entry, _)| entry.class == Some(Class::Filler)).map_or(0, |(_, n)| n)
 }
 
 /// The units of a question, fillers left out.
