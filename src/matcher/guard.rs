@@ -76,20 +76,20 @@ fn differ(slot: Slot, a: &Reading, b: &Reading, frame: &Frame) -> Option<String>
         Slot::Unit => tags::conflict(a, b, Family::Unit),
         Slot::Currency => tags::conflict(a, b, Family::Currency),
         Slot::Negation => negation::differ(a, b, frame),
-        Slot::Antonym => tags::conflict(a, b, Family::Antonym),
+        Slot::Antonym => tags::near_conflict(a, b, Family::Antonym, frame),
         Slot::Direction => direction::flipped(a, b).or_else(|| direction::swapped(a, b, frame)),
-        Slot::Order => tags::conflict(a, b, Family::Order),
+        Slot::Order => tags::near_conflict(a, b, Family::Order, frame),
         Slot::Entity => entities::differ(a, b, frame),
         Slot::Language => tags::conflict(a, b, Family::Language),
-        Slot::Format => tags::conflict(a, b, Family::Format),
-        Slot::Quantifier => tags::conflict(a, b, Family::Quantifier),
+        Slot::Format => tags::near_conflict(a, b, Family::Format, frame),
+        Slot::Quantifier => tags::near_conflict(a, b, Family::Quantifier, frame),
         Slot::Conjunction => quantifiers::joined_otherwise(a, b, frame),
-        Slot::Tier => tags::conflict(a, b, Family::Tier),
-        Slot::Role => tags::conflict(a, b, Family::Role),
+        Slot::Tier => tags::near_conflict(a, b, Family::Tier, frame),
+        Slot::Role => tags::near_conflict(a, b, Family::Role, frame),
         Slot::Person => roles::owner(a, b, frame),
         Slot::Aspect => aspect::differ(a, b, frame),
-        Slot::Tense => tags::conflict(a, b, Family::Tense),
-        Slot::Comparison => tags::conflict(a, b, Family::Comparison),
+        Slot::Tense => tags::near_conflict(a, b, Family::Tense, frame),
+        Slot::Comparison => tags::near_conflict(a, b, Family::Comparison, frame),
         Slot::Wording => wording::differ(a, b, frame),
     }
 }
@@ -98,6 +98,12 @@ fn differ(slot: Slot, a: &Reading, b: &Reading, frame: &Frame) -> Option<String>
 pub fn probe(a: &str, b: &str) -> (usize,usize,usize,usize,u16,u16,f32,f32,usize) {
     let (a,b)=(Reading::of(a),Reading::of(b)); let f=Frame::of(&a,&b);
     (f.left.len(),f.right.len(),f.left_loose,f.right_loose,a.aspect.0,b.aspect.0,f.shared(),f.order,f.pairs.len())
+}
+/// Scratch.
+pub fn fw(a: &str, b: &str) -> (Vec<String>,Vec<String>) {
+    let (a,b)=(Reading::of(a),Reading::of(b));
+    let o=|x:&Reading,y:&Reading| x.units.iter().filter(|u|!u.is_content() && !y.units.iter().any(|v|v.key==u.key)).map(|u|u.shown.clone()).collect::<Vec<_>>();
+    (o(&a,&b),o(&b,&a))
 }
 /// Scratch.
 pub fn names(b:u16)->String{ aspect::NAMES.iter().enumerate().filter(|(i,_)|b>>i&1==1).map(|x|*x.1).collect::<Vec<_>>().join("+") }

@@ -117,7 +117,7 @@ const APART: [(u16, u16); 13] = [
 /// Two aspects that never mean the same.
 pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
     let (x, y) = (a.aspect.0, b.aspect.0);
-    if x & y != 0 || x == 0 || y == 0 || frame.shared() < 0.4 {
+    if x & y != 0 || x == 0 || y == 0 || frame.shared() < 0.5 {
         return None;
     }
     bits(x).all(|p| bits(y).all(|q| apart(p, q))).then(|| format!("'{}' against '{}'", name(x), name(y)))

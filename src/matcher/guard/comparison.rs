@@ -5,14 +5,14 @@ pub(super) const LIST: &str = "
 [extreme]
 fastest, quickest
 cheapest
-biggest, largest, highest, greatest, top, most
+biggest, largest, highest, greatest, top
 tallest, highest
-longest
+longest, greatest
 shortest
 lowest, smallest, least
 oldest
 youngest
-newest, latest
+newest, latest, most recent
 earliest
 worst
 most popular

@@ -61,7 +61,7 @@ impl Frame {
 
     /// Whether the two are the same sentence but for up to `loose` units a side and two content words a side.
     pub(super) fn is_minimal(&self, loose: usize) -> bool {
-        self.left_loose <= loose && self.right_loose <= loose && self.left.len() <= 2 && self.right.len() <= 2 && self.pairs.len() > 1
+        self.left_loose <= loose && self.right_loose <= loose && self.left.len() <= 2 && self.right.len() <= 2 && !self.pairs.is_empty()
     }
 
     /// Share of content units that have a partner, in [0, 1].
@@ -74,10 +74,14 @@ impl Frame {
 
 /// One word typed or derived in two ways. A word that any list knows is never guessed at.
 pub(super) fn alike(a: &Unit, b: &Unit) -> bool {
-    if !(a.tags.is_empty() && b.tags.is_empty()) || a.shown.contains(' ') || b.shown.contains(' ') {
+    if !(a.tags.is_empty() || b.tags.is_empty()) || a.shown.contains(' ') || b.shown.contains(' ') {
         return false;
     }
     let (x, y) = (a.shown.as_str(), b.shown.as_str());
+    if !(a.tags.is_empty() && b.tags.is_empty()) {
+        // A known word and an unknown one: a slip of the pen, or nothing.
+        return x.chars().count().min(y.chars().count()) >= 6 && one_edit(x, y);
+    }
     let prefix = x.chars().zip(y.chars()).take_while(|(p, q)| p == q).count();
     let (n, m) = (x.chars().count(), y.chars().count());
     shortens(x, y) || shortens(y, x) || (prefix >= 5 && n.max(m) - prefix <= 4 && prefix * 10 >= n.max(m) * 6) || (n.min(m) >= 5 && one_edit(x, y))

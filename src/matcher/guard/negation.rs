@@ -36,7 +36,8 @@ pub(super) fn of(tokens: &[Token]) -> Vec<String> {
 /// Words of the side that negates once more, when the parities differ and the questions are otherwise close.
 pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
     let (x, y) = (&a.negations, &b.negations);
-    if x.len() % 2 == y.len() % 2 || !frame.is_minimal(2) {
+    let close = frame.is_minimal(3) && frame.shared() >= 0.6 && a.is_clipped() == b.is_clipped();
+    if x.len() % 2 == y.len() % 2 || !close {
         return None;
     }
     let more = if x.len() > y.len() { x } else { y };

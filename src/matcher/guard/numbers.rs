@@ -214,7 +214,8 @@ fn spelled(tokens: &[Token], at: usize) -> Option<(f64, bool, usize)> {
         } else if let Some(value) = ordinal(next).filter(|&v| fits(current, v)) {
             return Some((total + current + value, true, used + 1 + usize::from(joins)));
         } else {
-            return Some((total + current, false, used));
+            let fraction = Some(word(at + used)).filter(|w| *w == "point").and_then(|_| small(word(at + used + 1))).filter(|f| *f < 10.0);
+            return Some(fraction.map_or((total + current, false, used), |f| (total + current + f / 10.0, false, used + 2)));
         }
         used += 1 + usize::from(joins);
     }
@@ -231,7 +232,6 @@ fn special(word: &str) -> Option<f64> {
         "half" => 0.5,
         "twice" | "double" => 2.0,
         "thrice" | "triple" => 3.0,
-        "once" => 1.0,
         _ => return None,
     })
 }
@@ -293,18 +293,34 @@ pub(super) fn unmatched(a: &[(Number, String)], b: &[(Number, String)]) -> (Vec<
 
 /// Numbers that stand against each other, or a number only one side has.
 pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
-    let (left, right) = unmatched(&a.numbers, &b.numbers);
-    let pick = |of: &[usize], numbers: &[(Number, String)], soft: bool| {
-        of.iter()
-            .map(|&i| numbers[i].clone())
-            .find(|(n, _)| n.weight == Weight::Hard || (soft && n.weight == Weight::One))
-            .map(|(_, shown)| shown)
-    };
-    let hard = pick(&left, &a.numbers, false).is_some() || pick(&right, &b.numbers, false).is_some();
-    if hard && let (Some(x), Some(y)) = (pick(&left, &a.numbers, true), pick(&right, &b.numbers, true)) {
-        return Some(format!("'{x}' against '{y}'"));
+    if a.numbers.is_empty() && b.numbers.is_empty() {
+        return None;
     }
-    let word = pick(&left, &a.numbers, false).or_else(|| pick(&right, &b.numbers, false))?;
-    let close = frame.is_minimal(1);
-    close.then(|| format!("'{word}' on one side only"))
+    let (left, right) = unmatched(&a.numbers, &b.numbers);
+    let minimal = frame.is_minimal(2);
+    let of = |list: &[usize], numbers: &[(Number, String)]| list.iter().map(|&i| numbers[i].clone()).collect::<Vec<_>>();
+    let (left, right) = (of(&left, &a.numbers), of(&right, &b.numbers));
+    for (x, x_shown) in &left {
+        for (y, y_shown) in &right {
+            if rivals(*x, *y, minimal) && frame.shared() >= 0.2 {
+                return Some(format!("'{x_shown}' against '{y_shown}'"));
+            }
+        }
+    }
+    let same_style = a.is_clipped() == b.is_clipped();
+    let (_, word) = left.iter().chain(&right).find(|(n, _)| n.weight == Weight::Hard)?;
+    (same_style && frame.is_minimal(1)).then(|| format!("'{word}' on one side only"))
+}
+
+/// Whether two numbers that do not match answer the same need, so that one excludes the other.
+fn rivals(x: Number, y: Number, minimal: bool) -> bool {
+    let hard = x.weight == Weight::Hard && y.weight == Weight::Hard;
+    let counts = hard || (minimal && (x.weight == Weight::Hard || y.weight == Weight::Hard) && x.weight != Weight::Texted && y.weight != Weight::Texted);
+    let kinds = match (x.kind, y.kind) {
+        (Kind::Time(_), Kind::Time(_) | Kind::Plain) | (Kind::Plain, Kind::Time(_)) => true,
+        (Kind::Amount(p), Kind::Amount(q)) => p == q || minimal,
+        (Kind::Plain, Kind::Amount(_)) | (Kind::Amount(_), Kind::Plain) => true,
+        (p, q) => p == q || minimal,
+    };
+    counts && kinds
 }

@@ -1,5 +1,6 @@
 //! Comparing the lexicon tags of two readings, the way most families do.
 
+use super::frame::Frame;
 use super::lexicon::{Family, Tag};
 use super::reading::Reading;
 use super::text::Unit;
@@ -34,4 +35,10 @@ pub(super) fn conflict(a: &Reading, b: &Reading, family: Family) -> Option<Strin
         let (_, other) = right.iter().find(|(t, _)| t.group == tag.group)?;
         Some(format!("'{word}' against '{other}'"))
     })
+}
+
+/// A conflict between questions that share at least some of their words, and negate alike: "not public" is private.
+pub(super) fn near_conflict(a: &Reading, b: &Reading, family: Family, frame: &Frame) -> Option<String> {
+    let negated = a.negations.len() % 2 != b.negations.len() % 2;
+    if negated || frame.shared() < 0.34 { None } else { conflict(a, b, family) }
 }
