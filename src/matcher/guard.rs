@@ -77,7 +77,7 @@ fn differ(slot: Slot, a: &Reading, b: &Reading, frame: &Frame) -> Option<String>
         Slot::Currency => tags::conflict(a, b, Family::Currency),
         Slot::Negation => negation::differ(a, b, frame),
         Slot::Antonym => tags::near_conflict(a, b, Family::Antonym, frame),
-        Slot::Direction => direction::flipped(a, b).or_else(|| direction::swapped(a, b, frame)),
+        Slot::Direction => direction::differ(a, b, frame),
         Slot::Order => tags::near_conflict(a, b, Family::Order, frame),
         Slot::Entity => entities::differ(a, b, frame),
         Slot::Language => tags::conflict(a, b, Family::Language),
@@ -88,7 +88,7 @@ fn differ(slot: Slot, a: &Reading, b: &Reading, frame: &Frame) -> Option<String>
         Slot::Role => tags::near_conflict(a, b, Family::Role, frame),
         Slot::Person => roles::owner(a, b, frame),
         Slot::Aspect => aspect::differ(a, b, frame),
-        Slot::Tense => tags::near_conflict(a, b, Family::Tense, frame),
+        Slot::Tense => tense::differ(a, b, frame),
         Slot::Comparison => tags::near_conflict(a, b, Family::Comparison, frame),
         Slot::Wording => wording::differ(a, b, frame),
     }

@@ -29,9 +29,11 @@ pub(super) const SHOULD: u16 = 1 << 12;
 pub(super) const WHAT: u16 = 1 << 13;
 pub(super) const WHETHER: u16 = 1 << 14;
 
-pub(super) const NAMES: [&str; 15] = [
+pub(super) const HOW_IS: u16 = 1 << 15;
+
+pub(super) const NAMES: [&str; 16] = [
     "who", "where", "when", "how long", "cost", "how much", "how many", "how often", "why", "how to", "may", "must",
-    "should", "what", "whether",
+    "should", "what", "whether", "how",
 ];
 
 /// The aspects that `tokens` ask for.
@@ -92,6 +94,7 @@ fn how(next: &str, third: &str) -> u16 {
         "many" => HOW_MANY,
         "often" | "frequently" => HOW_OFTEN,
         "come" => WHY,
+        "does" | "did" | "is" | "are" | "was" | "were" | "has" | "have" => HOW_IS,
         "do" | "to" | "can" | "should" | "would" | "could" => HOW_TO,
         _ => 0,
     }
@@ -120,11 +123,30 @@ pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> 
     if x & y != 0 || x == 0 || y == 0 || frame.shared() < 0.5 {
         return None;
     }
-    bits(x).all(|p| bits(y).all(|q| apart(p, q))).then(|| format!("'{}' against '{}'", name(x), name(y)))
+    // Where nearly every word is shared, another opening is meant; elsewhere it may be another way to put it.
+    let close = frame.shared() >= 0.75 && frame.order >= 0.6 && a.is_clipped() == b.is_clipped();
+    let differs = |p: u16, q: u16| if close { apart(p, q) || !kin(p, q) } else { apart(p, q) };
+    bits(x).all(|p| bits(y).all(|q| differs(p, q))).then(|| format!("'{}' against '{}'", name(x), name(y)))
+}
+
+/// Pairs of aspects that can open the same question.
+const KIN: [(u16, u16); 8] = [
+    (WHEN, HOW_LONG),
+    (COST, HOW_MUCH),
+    (MAY, WHETHER),
+    (WHAT, HOW_LONG | HOW_MANY | HOW_OFTEN | HOW_MUCH | WHEN | WHERE | HOW_TO | MAY | HOW_IS),
+    (HOW_TO, WHERE | HOW_IS),
+    (SHOULD, WHETHER | MUST),
+    (MUST, WHETHER | HOW_TO),
+    (HOW_IS, WHY),
+];
+
+fn kin(p: u16, q: u16) -> bool {
+    KIN.iter().any(|(one, others)| (*one == p && others & q != 0) || (*one == q && others & p != 0))
 }
 
 fn bits(set: u16) -> impl Iterator<Item = u16> {
-    (0..15).map(|i| 1 << i).filter(move |bit| set & bit != 0)
+    (0..16).map(|i| 1 << i).filter(move |bit| set & bit != 0)
 }
 
 fn apart(p: u16, q: u16) -> bool {

@@ -27,8 +27,13 @@ pub(super) fn ends(units: &[Unit]) -> Ends {
     ends
 }
 
+/// Ends, places or particles that differ.
+pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
+    flipped(a, b).or_else(|| swapped(a, b, frame)).or_else(|| opposed(a, b, frame))
+}
+
 /// A word that moved from one end to the other.
-pub(super) fn flipped(a: &Reading, b: &Reading) -> Option<String> {
+fn flipped(a: &Reading, b: &Reading) -> Option<String> {
     let (x, y) = (&a.direction, &b.direction);
     let crossed = |from: &[(Key, String)], to: &[(Key, String)], other: &Ends| {
         from.iter()
@@ -50,7 +55,7 @@ pub(super) fn is_passive(tokens: &[Token]) -> bool {
 }
 
 /// Two shared words that have changed places, in questions of the same voice and otherwise the same words.
-pub(super) fn swapped(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
+fn swapped(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
     if frame.pairs.len() < 2 || frame.strangers > 2 || frame.left.len() + frame.right.len() > 1 || is_symmetric(a) {
         return None;
     }
@@ -62,7 +67,10 @@ pub(super) fn swapped(a: &Reading, b: &Reading, frame: &Frame) -> Option<String>
         let straight = pairs.iter().zip(&pairs[1..]).all(|(p, q)| p.1 < q.1);
         return straight.then(|| format!("'{}' acts in one, is acted on in the other", word(pairs[0].0)));
     }
-    let (p, q) = crossings.into_iter().find(|(p, q)| !(joined(a, p.0, q.0) && joined(b, q.1, p.1)) && is_exchange(a, b, p.0, q.0))?;
+    if let Some((p, q)) = crossings.clone().find(|(p, q)| !(joined(a, p.0, q.0) && joined(b, q.1, p.1)) && is_moved(a, b)) {
+        return Some(format!("'{}' and '{}' change places", word(p.0), word(q.0)));
+    }
+    let (p, q) = crossings.clone().find(|(p, q)| !(joined(a, p.0, q.0) && joined(b, q.1, p.1)) && is_exchange(a, b, p.0, q.0))?;
     Some(format!("'{}' and '{}' change places", word(p.0), word(q.0)))
 }
 
@@ -79,6 +87,53 @@ fn is_exchange(a: &Reading, b: &Reading, p: usize, q: usize) -> bool {
     })
 }
 
+/// Particles that point the other way, in sentences that are otherwise nearly equal.
+fn opposed(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
+    const OPPOSED: [(&str, &str); 9] = [
+        ("on", "off"),
+        ("in", "out"),
+        ("over", "under"),
+        ("with", "without"),
+        ("from", "to"),
+        ("up", "down"),
+        ("into", "out of"),
+        ("for", "against"),
+        ("into", "from"),
+    ];
+    if !frame.is_minimal(1) || frame.left.len() + frame.right.len() > 1 {
+        return None;
+    }
+    let only = |x: &Reading, y: &Reading, word: &str| {
+        let count = |r: &Reading| r.units.iter().filter(|u| u.shown == word).count();
+        count(x) > count(y)
+    };
+    let (x, y) = OPPOSED.iter().find(|(p, q)| (only(a, b, p) && only(b, a, q)) || (only(a, b, q) && only(b, a, p)))?;
+    Some(format!("'{x}' against '{y}'"))
+}
+
+/// The same words, but a block of them moved: `my parents gave me`, `I gave my parents`. A phrase with a preposition
+/// may stand anywhere.
+fn is_moved(a: &Reading, b: &Reading) -> bool {
+    let (x, y) = (&a.units, &b.units);
+    if x.len() != y.len() || a.is_clipped() || b.is_clipped() {
+        return false;
+    }
+    let head = x.iter().zip(y).take_while(|(p, q)| p.key == q.key).count();
+    let tail = x[head..].iter().rev().zip(y[head..].iter().rev()).take_while(|(p, q)| p.key == q.key).count();
+    let (x, y) = (&x[head..x.len() - tail], &y[head..y.len() - tail]);
+    let turned = (1..x.len()).find(|&k| x[k..].iter().chain(&x[..k]).map(|u| u.key).eq(y.iter().map(|u| u.key)));
+    let free = |u: &Unit| {
+        !u.tags.is_empty()
+            || matches!(
+                u.shown.as_str(),
+                "in" | "on" | "at" | "by" | "for" | "with" | "from" | "after" | "before" | "during" | "as" | "when" | "if" | "to"
+                    | "per" | "about" | "of" | "and" | "or" | "while" | "without" | "using" | "via" | "then"
+            )
+    };
+    // A block moved to the very front or end of a sentence is emphasis.
+    turned.is_some_and(|k| !free(&x[0]) && !free(&x[k]) && (head > 0 || tail > 0))
+}
+
 /// Relations that hold both ways, so that order means nothing.
 fn is_symmetric(reading: &Reading) -> bool {
     let both_ways = |u: &Unit| {
@@ -86,7 +141,7 @@ fn is_symmetric(reading: &Reading) -> bool {
             u.shown.as_str(),
             "married" | "marry" | "close" | "closer" | "related" | "similar" | "different" | "differ" | "differs" | "difference"
                 | "compare" | "compared" | "comparison" | "compatible" | "friends" | "friend" | "near" | "distance" | "between"
-                | "equal" | "equivalent" | "same" | "vs" | "versus" | "siblings" | "meet" | "met" | "together" | "rhyme"
+                | "equal" | "equivalent" | "vs" | "versus" | "siblings" | "meet" | "met" | "together" | "rhyme"
         )
     };
     reading.units.iter().any(both_ways)

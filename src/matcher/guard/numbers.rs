@@ -315,7 +315,8 @@ pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> 
 /// Whether two numbers that do not match answer the same need, so that one excludes the other.
 fn rivals(x: Number, y: Number, minimal: bool) -> bool {
     let hard = x.weight == Weight::Hard && y.weight == Weight::Hard;
-    let counts = hard || (minimal && (x.weight == Weight::Hard || y.weight == Weight::Hard) && x.weight != Weight::Texted && y.weight != Weight::Texted);
+    let singles = minimal && x.weight == Weight::One && y.weight == Weight::One && x.kind != y.kind;
+    let counts = hard || singles || (minimal && (x.weight == Weight::Hard || y.weight == Weight::Hard) && x.weight != Weight::Texted && y.weight != Weight::Texted);
     let kinds = match (x.kind, y.kind) {
         (Kind::Time(_), Kind::Time(_) | Kind::Plain) | (Kind::Plain, Kind::Time(_)) => true,
         (Kind::Amount(p), Kind::Amount(q)) => p == q || minimal,

@@ -94,6 +94,7 @@ woman, female, girl
 pub(super) const PERSONS: &str = "
 [owner]
 my, mine, our
+your, yours
 his, her, hers
 their, theirs
 [subject]
