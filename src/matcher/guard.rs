@@ -107,3 +107,5 @@ pub fn fw(a: &str, b: &str) -> (Vec<String>,Vec<String>) {
 }
 /// Scratch.
 pub fn names(b:u16)->String{ aspect::NAMES.iter().enumerate().filter(|(i,_)|b>>i&1==1).map(|x|*x.1).collect::<Vec<_>>().join("+") }
+/// Scratch.
+pub fn clipped(a: &Reading, b: &Reading) -> (bool,bool) { (a.is_clipped(),b.is_clipped()) }

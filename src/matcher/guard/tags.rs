@@ -40,5 +40,5 @@ pub(super) fn conflict(a: &Reading, b: &Reading, family: Family) -> Option<Strin
 /// A conflict between questions that share at least some of their words, and negate alike: "not public" is private.
 pub(super) fn near_conflict(a: &Reading, b: &Reading, family: Family, frame: &Frame) -> Option<String> {
     let negated = a.negations.len() % 2 != b.negations.len() % 2;
-    if negated || frame.shared() < 0.34 { None } else { conflict(a, b, family) }
+    if negated || frame.shared() < 0.5 { None } else { conflict(a, b, family) }
 }

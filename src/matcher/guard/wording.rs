@@ -7,7 +7,12 @@ use super::reading::Reading;
 
 /// The words in which the two differ, when that is all they differ in.
 pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
-    if !is_edit(frame, a.is_clipped() == b.is_clipped(), a.is_clipped()) {
+    let style = match (a.is_clipped(), b.is_clipped()) {
+        (false, false) => Style::Sentences,
+        (true, true) => Style::Notes,
+        _ => Style::Mixed,
+    };
+    if !is_edit(frame, style) {
         return None;
     }
     let words = |reading: &Reading, of: &[usize]| {
@@ -21,23 +26,38 @@ pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> 
     })
 }
 
-/// Whether so little differs that the difference must be meant. The bounds are measured: below them, questions with
-/// the same answer are at least twenty times rarer than near misses.
-fn is_edit(frame: &Frame, same_style: bool, clipped: bool) -> bool {
+/// How a pair of questions is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// Two sentences.
+    Sentences,
+    /// Two notes of hardly any function words.
+    Notes,
+    /// One of each.
+    Mixed,
+}
+
+/// Whether so little differs that the difference must be meant. The bounds are measured on the contrast set: inside
+/// them, questions with the same answer are at least ten times rarer than near misses.
+fn is_edit(frame: &Frame, style: Style) -> bool {
     let left = (frame.left.len(), frame.left_loose);
     let right = (frame.right.len(), frame.right_loose);
     let ((fewer, loose), (more, other_loose)) = if left.0 <= right.0 { (left, right) } else { (right, left) };
-    if !same_style {
+    let slack = match style {
         // A note and a sentence: dropped words are style, not meaning.
-        return fewer > 0 && more < 3 && loose + other_loose == 0;
-    }
-    let slack = if clipped { 1 } else { 3 };
+        Style::Mixed => return fewer > 0 && more < 3 && loose + other_loose == 0,
+        Style::Notes => 1,
+        Style::Sentences => 3,
+    };
+    let sentences = style == Style::Sentences && frame.pairs.len() > 1;
     match (fewer, more) {
-        (0, 1) => loose + other_loose <= 2 && loose <= 1,
-        (0, 2) => loose + other_loose <= 1,
-        _ if fewer == 0 && more <= 5 && loose == 0 && !clipped && frame.pairs.len() > 1 => true,
-        (1, 1) => loose + other_loose <= slack,
-        (1 | 2, 2) => loose + other_loose < slack,
-        _ => false,
+        (_, 0) => false,
+        (0, 1) if loose + other_loose <= 2 && loose <= 1 => true,
+        (0, 2) if loose + other_loose <= 1 => true,
+        (1, 1) if loose + other_loose <= slack => true,
+        (1 | 2, 2) if loose + other_loose < slack => true,
+        // The whole of one sentence and a clause more.
+        (0, ..=5) if sentences && loose == 0 => true,
+        _ => sentences && frame.order >= 0.75,
     }
 }
