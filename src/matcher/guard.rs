@@ -50,6 +50,7 @@ pub enum Verdict {
 
 /// Compares a cached question with the one asked.
 pub fn compare(cached: &Reading, asked: &Reading) -> Verdict {
+    let (cached, asked) = in_order(cached, asked);
     let frame = Frame::of(cached, asked);
     let first = Slot::ALL.iter().find_map(|&slot| Some((slot, differ(slot, cached, asked, &frame)?)));
     first.map_or(Verdict::Pass, |(slot, detail)| Verdict::Reject { slot, detail })
@@ -62,8 +63,15 @@ pub fn check(cached: &str, asked: &str) -> Verdict {
 
 /// Every slot that differs, with the words.
 pub fn differences(cached: &Reading, asked: &Reading) -> Vec<(Slot, String)> {
+    let (cached, asked) = in_order(cached, asked);
     let frame = Frame::of(cached, asked);
     Slot::ALL.iter().filter_map(|&slot| Some((slot, differ(slot, cached, asked, &frame)?))).collect()
+}
+
+/// One order for both ways round, so that the verdict on two questions does not depend on which came first.
+fn in_order<'r>(a: &'r Reading, b: &'r Reading) -> (&'r Reading, &'r Reading) {
+    let keys = |r: &'r Reading| r.units.iter().map(|u| u.key);
+    if keys(b).lt(keys(a)) { (b, a) } else { (a, b) }
 }
 
 /// The words in which `slot` differs, if it does.
@@ -94,18 +102,5 @@ fn differ(slot: Slot, a: &Reading, b: &Reading, frame: &Frame) -> Option<String>
     }
 }
 
-/// Scratch.
-pub fn probe(a: &str, b: &str) -> (usize,usize,usize,usize,u16,u16,f32,f32,usize) {
-    let (a,b)=(Reading::of(a),Reading::of(b)); let f=Frame::of(&a,&b);
-    (f.left.len(),f.right.len(),f.left_loose,f.right_loose,a.aspect.0,b.aspect.0,f.shared(),f.order,f.pairs.len())
-}
-/// Scratch.
-pub fn fw(a: &str, b: &str) -> (Vec<String>,Vec<String>) {
-    let (a,b)=(Reading::of(a),Reading::of(b));
-    let o=|x:&Reading,y:&Reading| x.units.iter().filter(|u|!u.is_content() && !y.units.iter().any(|v|v.key==u.key)).map(|u|u.shown.clone()).collect::<Vec<_>>();
-    (o(&a,&b),o(&b,&a))
-}
-/// Scratch.
-pub fn names(b:u16)->String{ aspect::NAMES.iter().enumerate().filter(|(i,_)|b>>i&1==1).map(|x|*x.1).collect::<Vec<_>>().join("+") }
-/// Scratch.
-pub fn clipped(a: &Reading, b: &Reading) -> (bool,bool) { (a.is_clipped(),b.is_clipped()) }
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,6 @@ use super::frame::Frame;
 use super::reading::Reading;
 use super::text::Token;
 
-/// Nouns that name an aspect.
-pub(super) const LIST: &str = "
-[topic]
-";
-
 /// The aspects a question may ask for, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Asked(pub(super) u16);
@@ -32,8 +27,22 @@ pub(super) const WHETHER: u16 = 1 << 14;
 pub(super) const HOW_IS: u16 = 1 << 15;
 
 pub(super) const NAMES: [&str; 16] = [
-    "who", "where", "when", "how long", "cost", "how much", "how many", "how often", "why", "how to", "may", "must",
-    "should", "what", "whether", "how",
+    "who",
+    "where",
+    "when",
+    "how long",
+    "cost",
+    "how much",
+    "how many",
+    "how often",
+    "why",
+    "how to",
+    "may",
+    "must",
+    "should",
+    "what",
+    "whether",
+    "how",
 ];
 
 /// The aspects that `tokens` ask for.

@@ -1,6 +1,7 @@
 //! Direction and role order: from X to Y, who does what to whom.
 
 use super::frame::{self, Frame};
+use super::lexicon::Family;
 use super::reading::Reading;
 use super::text::{Key, Token, Unit};
 
@@ -20,7 +21,9 @@ pub(super) fn ends(units: &[Unit]) -> Ends {
             "to" | "into" | "onto" | "towards" => &mut ends.to,
             _ => continue,
         };
-        let determiner = |u: &&Unit| matches!(u.shown.as_str(), "a" | "an" | "the" | "my" | "our" | "your" | "their" | "his" | "her" | "its");
+        let determiner = |u: &&Unit| {
+            matches!(u.shown.as_str(), "a" | "an" | "the" | "my" | "our" | "your" | "their" | "his" | "her" | "its")
+        };
         let head = units[at + 1..].iter().find(|u| !determiner(u)).filter(|u| u.is_content() || u.number.is_some());
         list.extend(head.map(|u| (u.key, u.shown.clone())));
     }
@@ -47,7 +50,8 @@ fn flipped(a: &Reading, b: &Reading) -> Option<String> {
 /// `is kept by`: a form of be, a participle, and by.
 pub(super) fn is_passive(tokens: &[Token]) -> bool {
     let Some(by) = tokens.iter().position(|t| t.word == "by") else { return false };
-    let be = |t: &Token| matches!(t.word.as_str(), "is" | "are" | "was" | "were" | "been" | "being" | "be" | "get" | "got");
+    let be =
+        |t: &Token| matches!(t.word.as_str(), "is" | "are" | "was" | "were" | "been" | "being" | "be" | "get" | "got");
     let participle = by.checked_sub(1).and_then(|i| tokens.get(i)).is_some_and(|t| {
         t.word.ends_with("ed") || t.word.ends_with("en") || super::lexicon::irregular(&t.word).is_some()
     });
@@ -56,21 +60,30 @@ pub(super) fn is_passive(tokens: &[Token]) -> bool {
 
 /// Two shared words that have changed places, in questions of the same voice and otherwise the same words.
 fn swapped(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
-    if frame.pairs.len() < 2 || frame.strangers > 2 || frame.left.len() + frame.right.len() > 1 || is_symmetric(a) {
+    if frame.pairs.len() < 2
+        || frame.strangers > 2 + usize::from(a.passive != b.passive)
+        || frame.left.len() + frame.right.len() > 1
+        || is_symmetric(a)
+    {
         return None;
     }
     let mut pairs = frame.pairs.clone();
     pairs.sort_unstable();
     let word = |i: usize| a.units[i].shown.as_str();
-    let crossings = pairs.iter().enumerate().flat_map(|(i, p)| pairs[i + 1..].iter().filter(|q| p.1 > q.1).map(|q| (*p, *q)));
+    let crossings =
+        pairs.iter().enumerate().flat_map(|(i, p)| pairs[i + 1..].iter().filter(|q| p.1 > q.1).map(|q| (*p, *q)));
     if a.passive != b.passive {
         let straight = pairs.iter().zip(&pairs[1..]).all(|(p, q)| p.1 < q.1);
         return straight.then(|| format!("'{}' acts in one, is acted on in the other", word(pairs[0].0)));
     }
-    if let Some((p, q)) = crossings.clone().find(|(p, q)| !(joined(a, p.0, q.0) && joined(b, q.1, p.1)) && is_moved(a, b)) {
+    if let Some((p, q)) =
+        crossings.clone().find(|(p, q)| !(joined(a, p.0, q.0) && joined(b, q.1, p.1)) && is_moved(a, b))
+    {
         return Some(format!("'{}' and '{}' change places", word(p.0), word(q.0)));
     }
-    let (p, q) = crossings.clone().find(|(p, q)| !(joined(a, p.0, q.0) && joined(b, q.1, p.1)) && is_exchange(a, b, p.0, q.0))?;
+    let (p, q) = crossings
+        .clone()
+        .find(|(p, q)| !(joined(a, p.0, q.0) && joined(b, q.1, p.1)) && is_exchange(a, b, p.0, q.0))?;
     Some(format!("'{}' and '{}' change places", word(p.0), word(q.0)))
 }
 
@@ -111,7 +124,10 @@ fn opposed(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
     Some(format!("'{x}' against '{y}'"))
 }
 
-/// The same words, but a block of them moved: `my parents gave me`, `I gave my parents`. A phrase with a preposition
+/// The longest stretch in which words may have changed places.
+const MOST_MOVED: usize = 24;
+
+/// The same words, but two blocks of them have changed places: `my parents gave me`, `I gave my parents`. A phrase with a preposition
 /// may stand anywhere.
 fn is_moved(a: &Reading, b: &Reading) -> bool {
     let (x, y) = (&a.units, &b.units);
@@ -121,17 +137,43 @@ fn is_moved(a: &Reading, b: &Reading) -> bool {
     let head = x.iter().zip(y).take_while(|(p, q)| p.key == q.key).count();
     let tail = x[head..].iter().rev().zip(y[head..].iter().rev()).take_while(|(p, q)| p.key == q.key).count();
     let (x, y) = (&x[head..x.len() - tail], &y[head..y.len() - tail]);
-    let turned = (1..x.len()).find(|&k| x[k..].iter().chain(&x[..k]).map(|u| u.key).eq(y.iter().map(|u| u.key)));
+    if x.len() > MOST_MOVED {
+        return false;
+    }
+    let reads =
+        |i: usize, j: usize| x[j..].iter().chain(&x[i..j]).chain(&x[..i]).map(|u| u.key).eq(y.iter().map(|u| u.key));
+    let turned = (1..x.len()).find_map(|i| (i..x.len()).find(|&j| reads(i, j)).map(|j| (i, j)));
     let free = |u: &Unit| {
-        !u.tags.is_empty()
+        u.tags.iter().any(|t| t.family == Family::Date)
             || matches!(
                 u.shown.as_str(),
-                "in" | "on" | "at" | "by" | "for" | "with" | "from" | "after" | "before" | "during" | "as" | "when" | "if" | "to"
-                    | "per" | "about" | "of" | "and" | "or" | "while" | "without" | "using" | "via" | "then"
+                "in" | "on"
+                    | "at"
+                    | "by"
+                    | "for"
+                    | "with"
+                    | "from"
+                    | "after"
+                    | "before"
+                    | "during"
+                    | "as"
+                    | "when"
+                    | "if"
+                    | "to"
+                    | "per"
+                    | "about"
+                    | "of"
+                    | "and"
+                    | "or"
+                    | "while"
+                    | "without"
+                    | "using"
+                    | "via"
+                    | "then"
             )
     };
     // A block moved to the very front or end of a sentence is emphasis.
-    turned.is_some_and(|k| !free(&x[0]) && !free(&x[k]) && (head > 0 || tail > 0))
+    turned.is_some_and(|(_, j)| !free(&x[0]) && !free(&x[j]) && (head > 0 || tail > 0))
 }
 
 /// Relations that hold both ways, so that order means nothing.
@@ -139,9 +181,34 @@ fn is_symmetric(reading: &Reading) -> bool {
     let both_ways = |u: &Unit| {
         matches!(
             u.shown.as_str(),
-            "married" | "marry" | "close" | "closer" | "related" | "similar" | "different" | "differ" | "differs" | "difference"
-                | "compare" | "compared" | "comparison" | "compatible" | "friends" | "friend" | "near" | "distance" | "between"
-                | "equal" | "equivalent" | "vs" | "versus" | "siblings" | "meet" | "met" | "together" | "rhyme"
+            "married"
+                | "marry"
+                | "close"
+                | "closer"
+                | "related"
+                | "similar"
+                | "different"
+                | "differ"
+                | "differs"
+                | "difference"
+                | "compare"
+                | "compared"
+                | "comparison"
+                | "compatible"
+                | "friends"
+                | "friend"
+                | "near"
+                | "distance"
+                | "between"
+                | "equal"
+                | "equivalent"
+                | "vs"
+                | "versus"
+                | "siblings"
+                | "meet"
+                | "met"
+                | "together"
+                | "rhyme"
         )
     };
     reading.units.iter().any(both_ways)

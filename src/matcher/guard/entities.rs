@@ -14,7 +14,12 @@ fn unknown(a: &Reading, b: &Reading) -> Option<String> {
     let only = |x: &Reading, y: &Reading| {
         x.units
             .iter()
-            .find(|u| u.named && u.is_content() && u.tags.is_empty() && !y.units.iter().any(|v| v.key == u.key || super::frame::alike(u, v)))
+            .find(|u| {
+                u.named
+                    && u.is_content()
+                    && u.tags.is_empty()
+                    && !y.units.iter().any(|v| v.key == u.key || super::frame::alike(u, v))
+            })
             .map(|u| u.shown.clone())
     };
     let (x, y) = (only(a, b)?, only(b, a)?);

@@ -36,7 +36,8 @@ impl Frame {
             }
         }
         left.retain(|&i| {
-            let near = (0..b.units.len()).find(|&j| !taken[j] && b.units[j].is_content() && alike(&a.units[i], &b.units[j]));
+            let near =
+                (0..b.units.len()).find(|&j| !taken[j] && b.units[j].is_content() && alike(&a.units[i], &b.units[j]));
             if let Some(j) = near {
                 taken[j] = true;
                 pairs.push((i, j));
@@ -47,7 +48,8 @@ impl Frame {
             .filter(|&j| b.units[j].is_content() && !taken[j])
             .filter(|&j| !a.units.iter().any(|u| u.key == b.units[j].key))
             .collect();
-        let lacks = |x: &Reading, y: &Reading| x.units.iter().filter(|u| !y.units.iter().any(|v| v.key == u.key)).count();
+        let lacks =
+            |x: &Reading, y: &Reading| x.units.iter().filter(|u| !y.units.iter().any(|v| v.key == u.key)).count();
         let strangers = lacks(a, b) + lacks(b, a);
         let keys: Vec<Key> = a.units.iter().map(|u| u.key).collect();
         let common = common_keys(&keys, &b.units);
@@ -61,7 +63,11 @@ impl Frame {
 
     /// Whether the two are the same sentence but for up to `loose` units a side and two content words a side.
     pub(super) fn is_minimal(&self, loose: usize) -> bool {
-        self.left_loose <= loose && self.right_loose <= loose && self.left.len() <= 2 && self.right.len() <= 2 && !self.pairs.is_empty()
+        self.left_loose <= loose
+            && self.right_loose <= loose
+            && self.left.len() <= 2
+            && self.right.len() <= 2
+            && !self.pairs.is_empty()
     }
 
     /// Share of content units that have a partner, in [0, 1].
@@ -84,13 +90,16 @@ pub(super) fn alike(a: &Unit, b: &Unit) -> bool {
     }
     let prefix = x.chars().zip(y.chars()).take_while(|(p, q)| p == q).count();
     let (n, m) = (x.chars().count(), y.chars().count());
-    shortens(x, y) || shortens(y, x) || (prefix >= 5 && n.max(m) - prefix <= 4 && prefix * 10 >= n.max(m) * 6) || (n.min(m) >= 5 && one_edit(x, y))
+    shortens(x, y)
+        || shortens(y, x)
+        || (prefix >= 5 && n.max(m) - prefix <= 4 && prefix * 10 >= n.max(m) * 6)
+        || (n.min(m) >= 5 && one_edit(x, y))
 }
 
 /// Whether `short` abbreviates `long`: a clipped beginning (`sec`) or consonants only (`ldn`).
 fn shortens(short: &str, long: &str) -> bool {
     let (n, m) = (short.chars().count(), long.chars().count());
-    if n < 2 || n > 5 || m < n + 3 || short.chars().next() != long.chars().next() {
+    if !(2..=5).contains(&n) || m < n + 3 || short.chars().next() != long.chars().next() {
         return false;
     }
     let mut rest = long.chars();

@@ -21,27 +21,73 @@ fn is_id(word: &str, before: &str) -> bool {
     let digits = word.bytes().filter(u8::is_ascii_digit).count();
     let letters = word.bytes().filter(u8::is_ascii_alphabetic).count();
     let plain = word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    let measure = word.trim_start_matches(|c: char| c.is_ascii_digit()).len() < 3 && letters < 3 && !word.starts_with(char::is_alphabetic);
-    plain && ((digits >= 2 && letters >= 1 && word.len() >= 4 && !measure && !is_ordinal(word)) || (digits == word.len() && (digits >= 6 || before == "#")))
+    let measure = word.trim_start_matches(|c: char| c.is_ascii_digit()).len() < 3
+        && letters < 3
+        && !word.starts_with(char::is_alphabetic);
+    plain
+        && ((digits >= 2 && letters >= 1 && word.len() >= 4 && !measure && !is_ordinal(word))
+            || (digits == word.len() && (digits >= 6 || before == "#")))
 }
 
 fn is_ordinal(word: &str) -> bool {
-    ["st", "nd", "rd", "th", "s"].iter().any(|s| word.strip_suffix(s).is_some_and(|h| h.bytes().all(|b| b.is_ascii_digit())))
+    ["st", "nd", "rd", "th", "s"]
+        .iter()
+        .any(|s| word.strip_suffix(s).is_some_and(|h| h.bytes().all(|b| b.is_ascii_digit())))
 }
 
 /// Software whose next word is its version.
 fn is_versioned(word: &str) -> bool {
     matches!(
         word,
-        "python" | "ios" | "android" | "windows" | "macos" | "ubuntu" | "debian" | "java" | "node" | "php" | "ruby" | "rust"
-            | "version" | "v" | "release" | "django" | "react" | "angular" | "vue" | "postgres" | "postgresql" | "mysql"
-            | "iphone" | "galaxy" | "pixel" | "ps" | "gpt" | "pandas" | "numpy" | "swift" | "kotlin" | "rails" | "laravel"
-            | "tls" | "http" | "usb" | "bluetooth" | "es" | "excel" | "office" | "kubernetes" | "docker" | "terraform"
+        "python"
+            | "ios"
+            | "android"
+            | "windows"
+            | "macos"
+            | "ubuntu"
+            | "debian"
+            | "java"
+            | "node"
+            | "php"
+            | "ruby"
+            | "rust"
+            | "version"
+            | "v"
+            | "release"
+            | "django"
+            | "react"
+            | "angular"
+            | "vue"
+            | "postgres"
+            | "postgresql"
+            | "mysql"
+            | "iphone"
+            | "galaxy"
+            | "pixel"
+            | "ps"
+            | "gpt"
+            | "pandas"
+            | "numpy"
+            | "swift"
+            | "kotlin"
+            | "rails"
+            | "laravel"
+            | "tls"
+            | "http"
+            | "usb"
+            | "bluetooth"
+            | "es"
+            | "excel"
+            | "office"
+            | "kubernetes"
+            | "docker"
+            | "terraform"
     )
 }
 
 fn is_version(word: &str, before: &str) -> bool {
-    let numeric = |w: &str| w.starts_with(|c: char| c.is_ascii_digit()) && w.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let numeric =
+        |w: &str| w.starts_with(|c: char| c.is_ascii_digit()) && w.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     word.strip_prefix('v').is_some_and(numeric)
         || (numeric(word) && (is_versioned(before) || word.bytes().filter(|b| *b == b'.').count() >= 2))
 }

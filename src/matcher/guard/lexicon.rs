@@ -12,7 +12,6 @@ use super::text::{self, Class, Key};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Family {
     Antonym,
-    Aspect,
     Comparison,
     Conjunction,
     Currency,
@@ -20,7 +19,6 @@ pub(super) enum Family {
     Entity,
     Format,
     Language,
-    Negation,
     Order,
     Person,
     Quantifier,
@@ -47,11 +45,13 @@ pub(super) struct Entry {
     pub(super) tags: Vec<Tag>,
 }
 
+/// The stems of a phrase after its first.
+type Tail = Box<[Key]>;
+
 #[derive(Debug, Default)]
 struct Table {
     /// First stem -> phrases, longest first.
-    phrases: HashMap<Key, Vec<(Box<[Key]>, Entry)>>,
-    groups: HashMap<(Family, String), u16>,
+    phrases: HashMap<Key, Vec<(Tail, Entry)>>,
     next_group: u16,
 }
 
@@ -70,10 +70,8 @@ const LISTS: &[(Family, &str)] = &[
     (Family::Tier, super::tiers::LIST),
     (Family::Role, super::roles::LIST),
     (Family::Person, super::roles::PERSONS),
-    (Family::Aspect, super::aspect::LIST),
     (Family::Tense, super::tense::LIST),
     (Family::Comparison, super::comparison::LIST),
-    (Family::Negation, super::negation::LIST),
 ];
 
 static TABLE: LazyLock<Table> = LazyLock::new(build);
@@ -106,7 +104,20 @@ pub(super) fn irregular(word: &str) -> Option<&'static str> {
 pub(super) fn takes_is(word: &str) -> bool {
     matches!(
         word,
-        "what" | "where" | "who" | "when" | "how" | "why" | "that" | "there" | "here" | "it" | "he" | "she" | "let" | "which"
+        "what"
+            | "where"
+            | "who"
+            | "when"
+            | "how"
+            | "why"
+            | "that"
+            | "there"
+            | "here"
+            | "it"
+            | "he"
+            | "she"
+            | "let"
+            | "which"
     )
 }
 
@@ -114,12 +125,12 @@ pub(super) fn takes_is(word: &str) -> bool {
 pub(super) fn longest(stems: &[Key], at: usize) -> Option<(&'static Entry, usize)> {
     let first = stems.get(at)?;
     let rest = &stems[at + 1..];
-    TABLE.phrases.get(first)?.iter().find(|(tail, _)| rest.starts_with(tail)).map(|(tail, entry)| (entry, tail.len() + 1))
-}
-
-/// The group number of a `[section]`.
-pub(super) fn group(family: Family, section: &str) -> Option<u16> {
-    TABLE.groups.get(&(family, section.to_owned())).copied()
+    TABLE
+        .phrases
+        .get(first)?
+        .iter()
+        .find(|(tail, _)| rest.starts_with(tail))
+        .map(|(tail, entry)| (entry, tail.len() + 1))
 }
 
 fn build() -> Table {
@@ -146,11 +157,10 @@ fn add_class(table: &mut Table, list: &'static str, class: Class) {
 fn add_list(table: &mut Table, family: Family, list: &'static str) {
     let (mut group, mut value) = (table.next_group, 0);
     for line in lines(list) {
-        if let Some(section) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+        if line.starts_with('[') {
             table.next_group += 1;
             group = table.next_group;
             value = 0;
-            table.groups.insert((family, section.to_owned()), group);
             continue;
         }
         let own_group = line.contains('|');

@@ -2,16 +2,8 @@
 
 use super::frame::Frame;
 use super::reading::Reading;
+use super::tags;
 use super::text::Token;
-
-/// Word that negate; carried as tags so that the wording family knows them.
-pub(super) const LIST: &str = "
-[negator]
-without
-never
-except, apart from, other than, excluding
-unable
-";
 
 /// The negators of a question.
 pub(super) fn of(tokens: &[Token]) -> Vec<String> {
@@ -20,10 +12,12 @@ pub(super) fn of(tokens: &[Token]) -> Vec<String> {
     for (at, token) in tokens.iter().enumerate() {
         let before = if at == 0 { "" } else { word(at - 1) };
         let negates = match token.word.as_str() {
-            "not" => !matches!(before, "or" | "why" | "if") && !matches!(word(at + 1), "only" | "just" | "sure" | "yet"),
-            "no" => !matches!(word(at + 1), "matter" | "longer" | "one") || word(at + 1) != "",
-            "never" | "without" | "nobody" | "none" | "nothing" | "neither" | "cannot" | "unable" | "except" | "nor"
-            | "nowhere" => true,
+            "not" => {
+                !matches!(before, "or" | "why" | "if") && !matches!(word(at + 1), "only" | "just" | "sure" | "yet")
+            }
+            "no" => !matches!(word(at + 1), "matter" | "wonder") && before != "or",
+            "never" | "without" | "nobody" | "none" | "nothing" | "neither" | "cannot" | "unable" | "except"
+            | "nor" | "nowhere" => true,
             _ => false,
         };
         if negates {
@@ -37,7 +31,7 @@ pub(super) fn of(tokens: &[Token]) -> Vec<String> {
 pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
     let (x, y) = (&a.negations, &b.negations);
     let close = frame.is_minimal(3) && frame.shared() >= 0.6 && a.is_clipped() == b.is_clipped();
-    if x.len() % 2 == y.len() % 2 || !close {
+    if x.len() % 2 == y.len() % 2 || !close || tags::is_reversed(a, b, frame) {
         return None;
     }
     let more = if x.len() > y.len() { x } else { y };

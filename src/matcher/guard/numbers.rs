@@ -60,8 +60,12 @@ impl Number {
             }
             (_, Kind::Time(_)) => other.matches(self),
             (Kind::Percent, Kind::Amount(_)) | (Kind::Amount(_), Kind::Percent) => false,
-            (Kind::Ordinal, Kind::Percent | Kind::Amount(_)) | (Kind::Percent | Kind::Amount(_), Kind::Ordinal) => false,
-            (Kind::Plain, Kind::Plain) if near((self.raw - other.raw).abs(), 2000.0) || near((self.raw - other.raw).abs(), 1900.0) => {
+            (Kind::Ordinal, Kind::Percent | Kind::Amount(_)) | (Kind::Percent | Kind::Amount(_), Kind::Ordinal) => {
+                false
+            }
+            (Kind::Plain, Kind::Plain)
+                if near((self.raw - other.raw).abs(), 2000.0) || near((self.raw - other.raw).abs(), 1900.0) =>
+            {
                 self.raw.min(other.raw) < 100.0
             }
             _ => near(self.raw, other.raw) || near(self.base, other.base),
@@ -97,7 +101,8 @@ pub(super) fn parse(tokens: &[Token], at: usize) -> Option<(Number, usize)> {
     }
     let skip = usize::from(next == "degree" || (matches!(next, "a" | "an") && word(at) == "half"));
     if let Some((dimension, factor)) = units::lookup(word(at + used + skip)) {
-        let number = Number { raw: value, base: value * factor, kind: Kind::Amount(dimension), weight: amount_weight(weight) };
+        let number =
+            Number { raw: value, base: value * factor, kind: Kind::Amount(dimension), weight: amount_weight(weight) };
         return Some((number, used + skip + 1));
     }
     Some((plain(Kind::Plain), used))
@@ -167,7 +172,7 @@ fn digits(word: &str) -> Option<(f64, bool)> {
         }
     }
     let joined: String = word.chars().filter(|&c| c != ',').collect();
-    joined.parse().ok().map(|value| (value, false))
+    joined.parse().ok().filter(|value: &f64| value.is_finite()).map(|value| (value, false))
 }
 
 fn scale(word: &str) -> Option<f64> {
@@ -197,7 +202,8 @@ fn spelled(tokens: &[Token], at: usize) -> Option<(f64, bool, usize)> {
     if let Some(value) = ordinal(word(at)) {
         return Some((value, true, 1));
     }
-    let (mut total, mut current, mut used) = (0.0, small(word(at)).or_else(|| scale(word(at)).filter(|&s| s > 12.0))?, 1);
+    let (mut total, mut current, mut used) =
+        (0.0, small(word(at)).or_else(|| scale(word(at)).filter(|&s| s > 12.0))?, 1);
     loop {
         let next = word(at + used);
         let joins = next == "and" && current % 100.0 == 0.0 && small(word(at + used + 1)).is_some();
@@ -214,8 +220,13 @@ fn spelled(tokens: &[Token], at: usize) -> Option<(f64, bool, usize)> {
         } else if let Some(value) = ordinal(next).filter(|&v| fits(current, v)) {
             return Some((total + current + value, true, used + 1 + usize::from(joins)));
         } else {
-            let fraction = Some(word(at + used)).filter(|w| *w == "point").and_then(|_| small(word(at + used + 1))).filter(|f| *f < 10.0);
-            return Some(fraction.map_or((total + current, false, used), |f| (total + current + f / 10.0, false, used + 2)));
+            let fraction = Some(word(at + used))
+                .filter(|w| *w == "point")
+                .and_then(|_| small(word(at + used + 1)))
+                .filter(|f| *f < 10.0);
+            return Some(
+                fraction.map_or((total + current, false, used), |f| (total + current + f / 10.0, false, used + 2)),
+            );
         }
         used += 1 + usize::from(joins);
     }
@@ -223,7 +234,8 @@ fn spelled(tokens: &[Token], at: usize) -> Option<(f64, bool, usize)> {
 
 /// Whether `value` can follow `current` in one spelled number: `twenty` `five`, `hundred` `twelve`.
 fn fits(current: f64, value: f64) -> bool {
-    (current % 100.0 >= 20.0 && current % 10.0 == 0.0 && value < 10.0) || (current >= 100.0 && current % 100.0 == 0.0)
+    (current % 100.0 >= 20.0 && current % 10.0 == 0.0 && value < 10.0)
+        || (current >= 100.0 && current % 100.0 == 0.0)
         || (current == 0.0 && value < 100.0)
 }
 
@@ -238,8 +250,26 @@ fn special(word: &str) -> Option<f64> {
 
 fn small(word: &str) -> Option<f64> {
     const SMALL: [&str; 20] = [
-        "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-        "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
     ];
     const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
     if !matches!(word.len(), 3..=9) {
@@ -251,7 +281,8 @@ fn small(word: &str) -> Option<f64> {
 
 fn ordinal(word: &str) -> Option<f64> {
     const ORDINALS: [&str; 12] = [
-        "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth",
+        "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
+        "twelfth",
     ];
     let at = ORDINALS.iter().position(|w| *w == word).and_then(|i| u8::try_from(i).ok());
     at.map(|i| f64::from(i) + 1.0).or_else(|| (word == "twentieth").then_some(20.0))
@@ -298,7 +329,8 @@ pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> 
     }
     let (left, right) = unmatched(&a.numbers, &b.numbers);
     let minimal = frame.is_minimal(2);
-    let of = |list: &[usize], numbers: &[(Number, String)]| list.iter().map(|&i| numbers[i].clone()).collect::<Vec<_>>();
+    let of =
+        |list: &[usize], numbers: &[(Number, String)]| list.iter().map(|&i| numbers[i].clone()).collect::<Vec<_>>();
     let (left, right) = (of(&left, &a.numbers), of(&right, &b.numbers));
     for (x, x_shown) in &left {
         for (y, y_shown) in &right {
@@ -316,7 +348,12 @@ pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> 
 fn rivals(x: Number, y: Number, minimal: bool) -> bool {
     let hard = x.weight == Weight::Hard && y.weight == Weight::Hard;
     let singles = minimal && x.weight == Weight::One && y.weight == Weight::One && x.kind != y.kind;
-    let counts = hard || singles || (minimal && (x.weight == Weight::Hard || y.weight == Weight::Hard) && x.weight != Weight::Texted && y.weight != Weight::Texted);
+    let counts = hard
+        || singles
+        || (minimal
+            && (x.weight == Weight::Hard || y.weight == Weight::Hard)
+            && x.weight != Weight::Texted
+            && y.weight != Weight::Texted);
     let kinds = match (x.kind, y.kind) {
         (Kind::Time(_), Kind::Time(_) | Kind::Plain) | (Kind::Plain, Kind::Time(_)) => true,
         (Kind::Amount(p), Kind::Amount(q)) => p == q || minimal,

@@ -60,10 +60,12 @@ fn bit(family: Family) -> u32 {
 
 /// `turn the lights off` reads as `turn off the lights`.
 fn rejoin_particles(mut tokens: Vec<Token>) -> Vec<Token> {
-    let verb = |w: &str| matches!(w, "turn" | "switch" | "turning" | "turned" | "switched" | "switching" | "turns" | "shut");
+    let verb =
+        |w: &str| matches!(w, "turn" | "switch" | "turning" | "turned" | "switched" | "switching" | "turns" | "shut");
     let particle = |w: &str| matches!(w, "on" | "off" | "down" | "up");
     let Some(at) = tokens.iter().position(|t| verb(&t.word)) else { return tokens };
-    let far = (at + 2..tokens.len().min(at + 6)).find(|&i| matches!(tokens[i].word.as_str(), "on" | "off" | "down" | "up"));
+    let far =
+        (at + 2..tokens.len().min(at + 6)).find(|&i| matches!(tokens[i].word.as_str(), "on" | "off" | "down" | "up"));
     if tokens.get(at + 1).is_some_and(|t| particle(&t.word)) {
         return tokens;
     }

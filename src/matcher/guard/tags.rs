@@ -14,7 +14,10 @@ fn tagged(reading: &Reading, family: Family) -> impl Iterator<Item = (&Unit, Tag
 /// Whether `other` says, in the group of `tag`, what `unit` says. A word may stand for several values of a group:
 /// a parent is a father or a mother.
 fn answered(other: &Reading, unit: &Unit, tag: Tag) -> bool {
-    other.units.iter().any(|u| u.key == unit.key || u.tags.iter().any(|t| t.group == tag.group && unit.tags.contains(t)))
+    other
+        .units
+        .iter()
+        .any(|u| u.key == unit.key || u.tags.iter().any(|t| t.group == tag.group && unit.tags.contains(t)))
 }
 
 /// Values of `family` that `a` has and `b` lacks.
@@ -37,8 +40,27 @@ pub(super) fn conflict(a: &Reading, b: &Reading, family: Family) -> Option<Strin
     })
 }
 
-/// A conflict between questions that share at least some of their words, and negate alike: "not public" is private.
+/// A conflict between questions that share at least half of their words, and negate alike: "not public" is private.
 pub(super) fn near_conflict(a: &Reading, b: &Reading, family: Family, frame: &Frame) -> Option<String> {
     let negated = a.negations.len() % 2 != b.negations.len() % 2;
-    if negated || frame.shared() < 0.5 { None } else { conflict(a, b, family) }
+    if negated || frame.shared() < 0.5 || is_reversed(a, b, frame) { None } else { conflict(a, b, family) }
+}
+
+/// Whether opposites and negations cancel out, and nothing else differs: "not public" and "private", "more open" and
+/// "less closed".
+pub(super) fn is_reversed(a: &Reading, b: &Reading, frame: &Frame) -> bool {
+    if frame.left.len() != frame.right.len() || frame.left.is_empty() || frame.left.len() > 2 {
+        return false;
+    }
+    let opposite = |i: &usize| {
+        let mine = &a.units[*i];
+        frame.right.iter().any(|j| {
+            let theirs = &b.units[*j];
+            let facing =
+                |t: &&Tag| t.family == Family::Antonym && theirs.tags.iter().any(|u| u.group == t.group && u != *t);
+            mine.tags.iter().find(facing).is_some()
+        })
+    };
+    let flips = frame.left.len() + usize::from(a.negations.len() % 2 != b.negations.len() % 2);
+    flips.is_multiple_of(2) && frame.left.iter().all(opposite)
 }

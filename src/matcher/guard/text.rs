@@ -58,12 +58,15 @@ pub(super) fn hash(text: &str) -> Key {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
+/// Tokens read of one question. Far more than the embedding model sees, so nothing that can be a candidate is cut.
+const MOST_TOKENS: usize = 512;
+
 /// Cuts `text` into tokens.
 pub(super) fn tokens(text: &str) -> Vec<Token> {
     let chars: Vec<char> = text.chars().map(plain).collect();
     let mut out = Vec::with_capacity(chars.len() / 5 + 2);
     let (mut at, mut start) = (0, true);
-    while let Some(&c) = chars.get(at) {
+    while let Some(&c) = chars.get(at).filter(|_| out.len() < MOST_TOKENS) {
         let end = token_end(&chars, at);
         if end > at {
             push_word(&chars[at..end], start, &mut out);
@@ -119,9 +122,9 @@ fn token_end(chars: &[char], at: usize) -> usize {
     while let Some(&c) = chars.get(end) {
         let before = end.checked_sub(1).filter(|&i| i >= at).and_then(|i| chars.get(i));
         let after = chars.get(end + 1);
-        let between_digits =
-            || before.is_some_and(char::is_ascii_digit) && after.is_some_and(char::is_ascii_digit);
-        let between_letters = || before.is_some_and(|b| b.is_alphanumeric()) && after.is_some_and(|a| a.is_alphabetic());
+        let between_digits = || before.is_some_and(char::is_ascii_digit) && after.is_some_and(char::is_ascii_digit);
+        let between_letters =
+            || before.is_some_and(|b| b.is_alphanumeric()) && after.is_some_and(|a| a.is_alphabetic());
         let inside = c.is_alphanumeric()
             || (c == '\'' && between_letters())
             || (matches!(c, '.' | ',' | ':' | '/') && between_digits())
@@ -210,7 +213,11 @@ pub(super) fn stem(word: &str) -> String {
         return format!("{base}y");
     }
     if let Some(base) = word.strip_suffix("es")
-        && (base.ends_with("ss") || base.ends_with('x') || base.ends_with("ch") || base.ends_with("sh") || base.ends_with('z'))
+        && (base.ends_with("ss")
+            || base.ends_with('x')
+            || base.ends_with("ch")
+            || base.ends_with("sh")
+            || base.ends_with('z'))
     {
         return base.to_owned();
     }
@@ -256,7 +263,10 @@ pub(super) fn units(tokens: &[Token]) -> Vec<Unit> {
     let mut out = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while at < tokens.len() {
-        if let Some((number, used)) = numbers::parse(tokens, at) {
+        let found = lexicon::longest(&stems, at);
+        // "two factor authentication" is no number.
+        let figure = if found.is_some_and(|(_, n)| n > 1) { None } else { numbers::parse(tokens, at) };
+        if let Some((number, used)) = figure {
             out.push(Unit {
                 key: number.key(),
                 shown: shown(&tokens[at..at + used]),
@@ -268,7 +278,6 @@ pub(super) fn units(tokens: &[Token]) -> Vec<Unit> {
             at += used;
             continue;
         }
-        let found = lexicon::longest(&stems, at);
         let used = found.map_or(1, |(_, n)| n);
         let span = &tokens[at..at + used];
         let entry = found.map(|(entry, _)| entry);

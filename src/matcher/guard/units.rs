@@ -89,9 +89,10 @@ const UNITS: &[(&str, Dimension, f64)] = &[
 
 /// Dimension and factor of a unit that follows a number.
 pub(super) fn lookup(word: &str) -> Option<(Dimension, f64)> {
-    static TABLE: std::sync::LazyLock<std::collections::HashMap<&str, (Dimension, f64)>> = std::sync::LazyLock::new(|| {
-        UNITS.iter().flat_map(|(names, d, f)| names.split(' ').map(move |n| (n, (*d, *f)))).collect()
-    });
+    static TABLE: std::sync::LazyLock<std::collections::HashMap<&str, (Dimension, f64)>> =
+        std::sync::LazyLock::new(|| {
+            UNITS.iter().flat_map(|(names, d, f)| names.split(' ').map(move |n| (n, (*d, *f)))).collect()
+        });
     TABLE.get(word).copied()
 }
 

@@ -4,6 +4,7 @@
 
 use super::frame::Frame;
 use super::reading::Reading;
+use super::tags;
 
 /// The words in which the two differ, when that is all they differ in.
 pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
@@ -12,7 +13,7 @@ pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> 
         (true, true) => Style::Notes,
         _ => Style::Mixed,
     };
-    if !is_edit(frame, style) {
+    if !is_edit(frame, style) || tags::is_reversed(a, b, frame) {
         return None;
     }
     let words = |reading: &Reading, of: &[usize]| {
