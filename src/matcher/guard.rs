@@ -17,6 +17,7 @@ mod negation;
 mod numbers;
 mod order;
 mod quantifiers;
+mod quotes;
 mod reading;
 mod roles;
 mod slot;

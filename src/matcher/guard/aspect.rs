@@ -84,7 +84,12 @@ fn at_word(words: &[&str], at: usize, opens: bool) -> u16 {
         "can" | "may" if opens => MAY,
         "allowed" | "permitted" | "legal" => MAY,
         "must" => MUST,
-        "should" => SHOULD,
+        "should"
+            if opens
+                || (at > 0 && matches!(word(at - 1), "what" | "how" | "where" | "when" | "which" | "why" | "who")) =>
+        {
+            SHOULD
+        }
         "have" | "need" if next == "to" && at > 0 && matches!(word(at - 1), "i" | "you" | "we" | "one") => MUST,
         "is" | "are" if opens && next == "there" => 0,
         "way" if next == "to" => HOW_TO,

@@ -11,7 +11,9 @@ pub(super) fn of(tokens: &[Token]) -> (Vec<String>, Vec<String>) {
         if is_version(word, before) {
             versions.push(word.trim_start_matches('v').to_owned());
         } else if is_id(word, before) {
-            ids.push(word.to_owned());
+            // FY23 is FY2023.
+            let year = word.strip_prefix("fy").filter(|year| year.len() == 2);
+            ids.push(year.map_or_else(|| word.to_owned(), |year| format!("fy20{year}")));
         }
     }
     (ids, versions)

@@ -347,7 +347,7 @@ pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> 
 /// Whether two numbers that do not match answer the same need, so that one excludes the other.
 fn rivals(x: Number, y: Number, minimal: bool) -> bool {
     let hard = x.weight == Weight::Hard && y.weight == Weight::Hard;
-    let singles = minimal && x.weight == Weight::One && y.weight == Weight::One && x.kind != y.kind;
+    let singles = minimal && x.weight == Weight::One && y.weight == Weight::One;
     let counts = hard
         || singles
         || (minimal

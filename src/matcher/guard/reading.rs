@@ -3,7 +3,7 @@
 use super::lexicon::Family;
 use super::numbers::Number;
 use super::text::{self, Token, Unit};
-use super::{aspect, direction, ids, negation};
+use super::{aspect, direction, ids, negation, quotes};
 
 /// All slots of one question. Made once for a cached question, and kept.
 #[derive(Debug, Clone)]
@@ -14,6 +14,7 @@ pub struct Reading {
     pub(super) numbers: Vec<(Number, String)>,
     pub(super) ids: Vec<String>,
     pub(super) versions: Vec<String>,
+    pub(super) quotes: Vec<Vec<String>>,
     pub(super) negations: Vec<String>,
     pub(super) aspect: aspect::Asked,
     pub(super) direction: direction::Ends,
@@ -33,6 +34,7 @@ impl Reading {
             families,
             numbers,
             ids,
+            quotes: quotes::of(text),
             versions,
             negations: negation::of(&tokens),
             aspect: aspect::of(&tokens),

@@ -3,17 +3,21 @@
 //! People who re-word a question rarely change just one word of it; people who ask another question do.
 
 use super::frame::Frame;
+use super::quotes;
 use super::reading::Reading;
 use super::tags;
 
 /// The words in which the two differ, when that is all they differ in.
 pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
+    if let Some(detail) = quotes::differ(&a.quotes, &b.quotes) {
+        return Some(detail);
+    }
     let style = match (a.is_clipped(), b.is_clipped()) {
         (false, false) => Style::Sentences,
         (true, true) => Style::Notes,
         _ => Style::Mixed,
     };
-    if !is_edit(frame, style) || tags::is_reversed(a, b, frame) {
+    if is_request(a, b, frame) || !is_edit(frame, style) || tags::is_reversed(a, b, frame) {
         return None;
     }
     let words = |reading: &Reading, of: &[usize]| {
@@ -25,6 +29,41 @@ pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> 
         (false, true) => format!("'{x}' on one side only"),
         _ => format!("'{y}' on one side only"),
     })
+}
+
+/// Whether one side only adds the verb that asks: `translate ... into German` and `... in German`.
+fn is_request(a: &Reading, b: &Reading, frame: &Frame) -> bool {
+    let (reading, more) = match (frame.left.as_slice(), frame.right.as_slice()) {
+        ([], [one]) => (b, *one),
+        ([one], []) => (a, *one),
+        _ => return false,
+    };
+    let asks = |word: &str| {
+        matches!(
+            word,
+            "translate"
+                | "translation"
+                | "convert"
+                | "explain"
+                | "give"
+                | "write"
+                | "make"
+                | "put"
+                | "summarize"
+                | "summarise"
+                | "rewrite"
+                | "find"
+                | "calculate"
+                | "plan"
+                | "describe"
+                | "define"
+                | "show"
+                | "create"
+                | "meaning"
+                | "mean"
+        )
+    };
+    reading.units.get(more).is_some_and(|u| asks(&u.shown))
 }
 
 /// How a pair of questions is written.
