@@ -1,6 +1,6 @@
 //! What is asked about the subject: who, where, when, why, how, how much, whether.
 
-use super::frame::Frame;
+use super::frame::{Frame, Style};
 use super::reading::Reading;
 use super::text::Token;
 
@@ -138,7 +138,7 @@ pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> 
         return None;
     }
     // Where nearly every word is shared, another opening is meant; elsewhere it may be another way to put it.
-    let close = frame.shared() >= 0.75 && frame.order >= 0.6 && a.is_clipped() == b.is_clipped();
+    let close = frame.shared() >= 0.75 && frame.order >= 0.6 && frame.style != Style::Mixed;
     let differs = |p: u16, q: u16| if close { apart(p, q) || !kin(p, q) } else { apart(p, q) };
     bits(x).all(|p| bits(y).all(|q| differs(p, q))).then(|| format!("'{}' against '{}'", name(x), name(y)))
 }

@@ -1,6 +1,6 @@
 //! Direction and role order: from X to Y, who does what to whom.
 
-use super::frame::{self, Frame};
+use super::frame::{self, Frame, Style};
 use super::lexicon::Family;
 use super::reading::Reading;
 use super::text::{Key, Token, Unit};
@@ -76,9 +76,9 @@ fn swapped(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
         let straight = pairs.iter().zip(&pairs[1..]).all(|(p, q)| p.1 < q.1);
         return straight.then(|| format!("'{}' acts in one, is acted on in the other", word(pairs[0].0)));
     }
-    if let Some((p, q)) =
-        crossings.clone().find(|(p, q)| !(joined(a, p.0, q.0) && joined(b, q.1, p.1)) && is_moved(a, b))
-    {
+    if let Some((p, q)) = crossings.clone().find(|(p, q)| {
+        !(joined(a, p.0, q.0) && joined(b, q.1, p.1)) && frame.style == Style::Sentences && is_moved(a, b)
+    }) {
         return Some(format!("'{}' and '{}' change places", word(p.0), word(q.0)));
     }
     let (p, q) = crossings
@@ -131,7 +131,7 @@ const MOST_MOVED: usize = 24;
 /// may stand anywhere.
 fn is_moved(a: &Reading, b: &Reading) -> bool {
     let (x, y) = (&a.units, &b.units);
-    if x.len() != y.len() || a.is_clipped() || b.is_clipped() {
+    if x.len() != y.len() {
         return false;
     }
     let head = x.iter().zip(y).take_while(|(p, q)| p.key == q.key).count();

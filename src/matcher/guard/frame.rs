@@ -3,9 +3,34 @@
 use super::reading::Reading;
 use super::text::{Key, Unit};
 
+/// How a pair of questions is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// Two sentences.
+    Sentences,
+    /// Two notes of hardly any function words.
+    Notes,
+    /// One of each.
+    Mixed,
+}
+
+impl Style {
+    fn of(a: &Reading, b: &Reading) -> Self {
+        let (x, y) = (a.function_share(), b.function_share());
+        if x.min(y) < 1.0 / 3.0 && (x - y).abs() >= 0.15 {
+            Self::Mixed
+        } else if x.max(y) < 0.3 {
+            Self::Notes
+        } else {
+            Self::Sentences
+        }
+    }
+}
+
 /// The alignment of two readings.
 #[derive(Debug)]
 pub(super) struct Frame {
+    pub(super) style: Style,
     /// Content units of the left side without a partner.
     pub(super) left: Vec<usize>,
     /// Content units of the right side without a partner.
@@ -58,7 +83,7 @@ impl Frame {
         let right_loose = (b.units.len() - common).saturating_sub(right.len());
         #[expect(clippy::cast_precision_loss, reason = "token counts are small")]
         let order = 2.0 * common as f32 / total as f32;
-        Self { left, right, pairs, order, strangers, left_loose, right_loose }
+        Self { style: Style::of(a, b), left, right, pairs, order, strangers, left_loose, right_loose }
     }
 
     /// Whether the two are the same sentence but for up to `loose` units a side and two content words a side.

@@ -1,7 +1,8 @@
 //! The word lists, compiled once into one table: phrase of stems -> class, canonical word and tags.
 //!
 //! A list is text: `[section]` opens a group whose lines are its values; a line with `|` is a group of its own whose
-//! sides are its values; commas part the wordings of one value. `#` opens a comment.
+//! sides are its values; commas part the wordings of one value; after a semicolon stand narrower names, which share the
+//! value but not the meaning. `#` opens a comment.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -181,9 +182,11 @@ fn add_list(table: &mut Table, family: Family, list: &'static str) {
 
 fn add_value(table: &mut Table, tag: Tag, wordings: &str) {
     let canonical = text::hash(&format!("{:?}/{}/{}", tag.family, tag.group, tag.value));
-    for phrase in wordings.split(',') {
+    let (same, within) = wordings.split_once(';').unwrap_or((wordings, ""));
+    let wordings = same.split(',').map(|w| (w, true)).chain(within.split(',').map(|w| (w, false)));
+    for (phrase, is_same) in wordings {
         let Some(entry) = entry(table, phrase) else { continue };
-        if entry.canonical.is_none() {
+        if entry.canonical.is_none() && is_same {
             entry.canonical = Some(canonical);
         }
         if tag.family != Family::Synonym {

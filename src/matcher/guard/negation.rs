@@ -1,6 +1,6 @@
 //! Negation parity: an odd count of negators on one side and an even count on the other.
 
-use super::frame::Frame;
+use super::frame::{Frame, Style};
 use super::reading::Reading;
 use super::tags;
 use super::text::Token;
@@ -30,7 +30,7 @@ pub(super) fn of(tokens: &[Token]) -> Vec<String> {
 /// Words of the side that negates once more, when the parities differ and the questions are otherwise close.
 pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
     let (x, y) = (&a.negations, &b.negations);
-    let close = frame.is_minimal(3) && frame.shared() >= 0.6 && a.is_clipped() == b.is_clipped();
+    let close = frame.is_minimal(3) && frame.shared() >= 0.6 && frame.style != Style::Mixed;
     if x.len() % 2 == y.len() % 2 || !close || tags::is_reversed(a, b, frame) {
         return None;
     }

@@ -3,7 +3,7 @@
 //! Two numbers match when they are the same amount (`30 min` and `half an hour`), or the same figure where one side
 //! leaves the unit out.
 
-use super::frame::Frame;
+use super::frame::{Frame, Style};
 use super::reading::Reading;
 use super::text::{self, Key, Token};
 use super::units::{self, Dimension};
@@ -294,7 +294,9 @@ fn weigh(tokens: &[Token], at: usize, value: f64) -> Weight {
     let here = word(Some(at));
     if matches!(here, "2" | "4") {
         let (before, after) = (word(at.checked_sub(1)), word(at.checked_add(1)));
-        let counts = after.ends_with('s') && !matches!(after, "his" | "this" | "us" | "is")
+        let model = at.checked_sub(1).and_then(|i| tokens.get(i)).is_some_and(|t| t.named);
+        let counts = model
+            || after.ends_with('s') && !matches!(after, "his" | "this" | "us" | "is")
             || matches!(before, "top" | "python" | "version" | "v" | "level" | "type" | "tier" | "step" | "and")
             || after.starts_with(|c: char| c.is_ascii_digit())
             || units::lookup(after).is_some();
@@ -339,7 +341,7 @@ pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> 
             }
         }
     }
-    let same_style = a.is_clipped() == b.is_clipped();
+    let same_style = frame.style != Style::Mixed;
     let (_, word) = left.iter().chain(&right).find(|(n, _)| n.weight == Weight::Hard)?;
     (same_style && frame.is_minimal(1)).then(|| format!("'{word}' on one side only"))
 }

@@ -44,10 +44,11 @@ impl Reading {
         }
     }
 
-    /// Whether the question is a note rather than a sentence: hardly any function words.
-    pub(super) fn is_clipped(&self) -> bool {
+    /// Share of function words, in [0, 1]: low in a note, a third or more in a sentence.
+    #[expect(clippy::cast_precision_loss, reason = "token counts are small")]
+    pub(super) fn function_share(&self) -> f32 {
         let function = self.units.iter().filter(|u| u.class == text::Class::Function).count();
-        function * 3 < self.units.len()
+        function as f32 / self.units.len().max(1) as f32
     }
 
     /// Whether any word belongs to `family`.

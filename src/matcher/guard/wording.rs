@@ -2,7 +2,7 @@
 //!
 //! People who re-word a question rarely change just one word of it; people who ask another question do.
 
-use super::frame::Frame;
+use super::frame::{Frame, Style};
 use super::quotes;
 use super::reading::Reading;
 use super::tags;
@@ -12,12 +12,7 @@ pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> 
     if let Some(detail) = quotes::differ(&a.quotes, &b.quotes) {
         return Some(detail);
     }
-    let style = match (a.is_clipped(), b.is_clipped()) {
-        (false, false) => Style::Sentences,
-        (true, true) => Style::Notes,
-        _ => Style::Mixed,
-    };
-    if is_request(a, b, frame) || !is_edit(frame, style) || tags::is_reversed(a, b, frame) {
+    if is_request(a, b, frame) || !is_edit(frame) || tags::is_reversed(a, b, frame) {
         return None;
     }
     let words = |reading: &Reading, of: &[usize]| {
@@ -66,30 +61,19 @@ fn is_request(a: &Reading, b: &Reading, frame: &Frame) -> bool {
     reading.units.get(more).is_some_and(|u| asks(&u.shown))
 }
 
-/// How a pair of questions is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Style {
-    /// Two sentences.
-    Sentences,
-    /// Two notes of hardly any function words.
-    Notes,
-    /// One of each.
-    Mixed,
-}
-
 /// Whether so little differs that the difference must be meant. The bounds are measured on the contrast set: inside
 /// them, questions with the same answer are at least ten times rarer than near misses.
-fn is_edit(frame: &Frame, style: Style) -> bool {
+fn is_edit(frame: &Frame) -> bool {
     let left = (frame.left.len(), frame.left_loose);
     let right = (frame.right.len(), frame.right_loose);
     let ((fewer, loose), (more, other_loose)) = if left.0 <= right.0 { (left, right) } else { (right, left) };
-    let slack = match style {
+    let slack = match frame.style {
         // A note and a sentence: dropped words are style, not meaning.
         Style::Mixed => return fewer > 0 && more < 3 && loose + other_loose == 0,
         Style::Notes => 1,
         Style::Sentences => 3,
     };
-    let sentences = style == Style::Sentences && frame.pairs.len() > 1;
+    let sentences = frame.style == Style::Sentences && frame.pairs.len() > 1;
     match (fewer, more) {
         (_, 0) => false,
         (0, 1) if loose + other_loose <= 2 && loose <= 1 => true,
