@@ -1,0 +1,172 @@
+//! What is asked about the subject: who, where, when, why, how, how much, whether.
+
+use super::frame::{Frame, Style};
+use super::reading::Reading;
+use super::text::Token;
+
+/// The aspects a question may ask for, one bit each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Asked(pub(super) u16);
+
+pub(super) const WHO: u16 = 1;
+pub(super) const WHERE: u16 = 1 << 1;
+pub(super) const WHEN: u16 = 1 << 2;
+pub(super) const HOW_LONG: u16 = 1 << 3;
+pub(super) const COST: u16 = 1 << 4;
+pub(super) const HOW_MUCH: u16 = 1 << 5;
+pub(super) const HOW_MANY: u16 = 1 << 6;
+pub(super) const HOW_OFTEN: u16 = 1 << 7;
+pub(super) const WHY: u16 = 1 << 8;
+pub(super) const HOW_TO: u16 = 1 << 9;
+pub(super) const MAY: u16 = 1 << 10;
+pub(super) const MUST: u16 = 1 << 11;
+pub(super) const SHOULD: u16 = 1 << 12;
+pub(super) const WHAT: u16 = 1 << 13;
+pub(super) const WHETHER: u16 = 1 << 14;
+
+pub(super) const HOW_IS: u16 = 1 << 15;
+
+pub(super) const NAMES: [&str; 16] = [
+    "who",
+    "where",
+    "when",
+    "how long",
+    "cost",
+    "how much",
+    "how many",
+    "how often",
+    "why",
+    "how to",
+    "may",
+    "must",
+    "should",
+    "what",
+    "whether",
+    "how",
+];
+
+/// The aspects that `tokens` ask for.
+pub(super) fn of(tokens: &[Token]) -> Asked {
+    let words: Vec<&str> = tokens.iter().map(|t| t.word.as_str()).collect();
+    let (mut bits, mut opens, mut at) = (0, true, 0);
+    while let Some(token) = tokens.get(at) {
+        opens |= token.opens;
+        if let Some(padding) = opens.then(|| super::text::padding(&tokens[at..])).filter(|&n| n > 0) {
+            at += padding;
+            continue;
+        }
+        bits |= at_word(&words, at, opens);
+        opens = false;
+        at += 1;
+    }
+    if bits & (HOW_LONG | COST | HOW_MUCH | HOW_MANY | HOW_OFTEN) != 0 {
+        bits &= !(HOW_TO | WHAT);
+    }
+    Asked(bits)
+}
+
+fn at_word(words: &[&str], at: usize, opens: bool) -> u16 {
+    let word = |i: usize| words.get(i).copied().unwrap_or("");
+    let (next, third) = (word(at + 1), word(at + 2));
+    match words[at] {
+        "who" | "whom" | "whose" if opens => WHO,
+        "where" if opens => WHERE,
+        "when" if opens => WHEN,
+        "why" => WHY,
+        "reason" | "reasons" if opens || matches!(next, "for" | "why" | "behind") => WHY,
+        "deadline" => WHEN,
+        "how" => how(next, third),
+        "cost" | "costs" | "price" | "prices" | "fee" | "fees" | "pricey" | "surcharge" => COST,
+        "frequency" => HOW_OFTEN,
+        "steps" | "procedure" | "instructions" => HOW_TO,
+        "what" if opens && matches!(next, "time" | "date" | "day" | "year") => WHEN,
+        "what" if opens && matches!(next, "is" | "are" | "does") => WHAT,
+        "can" | "may" if opens => MAY,
+        "allowed" | "permitted" | "legal" => MAY,
+        "must" => MUST,
+        "should"
+            if opens
+                || (at > 0 && matches!(word(at - 1), "what" | "how" | "where" | "when" | "which" | "why" | "who")) =>
+        {
+            SHOULD
+        }
+        "have" | "need" if next == "to" && at > 0 && matches!(word(at - 1), "i" | "you" | "we" | "one") => MUST,
+        "is" | "are" if opens && next == "there" => 0,
+        "way" if next == "to" => HOW_TO,
+        "cheaper" | "cheapest" => COST,
+        "is" | "are" | "was" | "were" | "does" | "did" | "has" | "will" if opens => WHETHER,
+        _ => 0,
+    }
+}
+
+fn how(next: &str, third: &str) -> u16 {
+    match next {
+        "long" | "soon" | "quickly" => HOW_LONG,
+        "many" if matches!(third, "days" | "hours" | "weeks" | "months" | "years" | "minutes") => HOW_LONG,
+        "much" if matches!(third, "time") => HOW_LONG,
+        "much" => HOW_MUCH,
+        "many" => HOW_MANY,
+        "often" | "frequently" => HOW_OFTEN,
+        "come" => WHY,
+        "does" | "did" | "is" | "are" | "was" | "were" | "has" | "have" => HOW_IS,
+        "do" | "to" | "can" | "should" | "would" | "could" => HOW_TO,
+        _ => 0,
+    }
+}
+
+/// Pairs of aspects that never mean the same. What is not listed may: "when" and "how long", "how to" and "what must I".
+const APART: [(u16, u16); 13] = [
+    (COST, HOW_LONG | HOW_MANY | HOW_OFTEN | HOW_TO | MAY | MUST | WHAT | WHY | WHO),
+    (HOW_LONG, HOW_MANY | HOW_MUCH | HOW_TO | MAY | WHERE | WHETHER | WHO | WHY),
+    (HOW_MANY, WHETHER | WHY | HOW_TO | WHERE | WHEN | MAY),
+    (HOW_MUCH, HOW_OFTEN | HOW_TO | MAY | WHETHER | WHERE | WHEN | WHO | WHY),
+    (HOW_OFTEN, HOW_TO | MAY | WHO | WHERE | WHY),
+    (HOW_TO, MAY | WHEN | WHY | WHETHER | COST),
+    (MAY, MUST | WHY | WHEN | WHERE | SHOULD),
+    (MUST, WHY | WHERE),
+    (SHOULD, WHEN | WHERE | WHY),
+    (WHAT, WHO),
+    (WHEN, WHO | WHERE | WHY | WHETHER),
+    (WHERE, WHO | WHETHER),
+    (WHY, WHETHER | WHO),
+];
+
+/// Two aspects that never mean the same.
+pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
+    let (x, y) = (a.aspect.0, b.aspect.0);
+    if x & y != 0 || x == 0 || y == 0 || frame.shared() < 0.5 {
+        return None;
+    }
+    // Where nearly every word is shared, another opening is meant; elsewhere it may be another way to put it.
+    let close = frame.shared() >= 0.75 && frame.order >= 0.6 && frame.style != Style::Mixed;
+    let differs = |p: u16, q: u16| if close { apart(p, q) || !kin(p, q) } else { apart(p, q) };
+    bits(x).all(|p| bits(y).all(|q| differs(p, q))).then(|| format!("'{}' against '{}'", name(x), name(y)))
+}
+
+/// Pairs of aspects that can open the same question.
+const KIN: [(u16, u16); 8] = [
+    (WHEN, HOW_LONG),
+    (COST, HOW_MUCH),
+    (MAY, WHETHER),
+    (WHAT, HOW_LONG | HOW_MANY | HOW_OFTEN | HOW_MUCH | WHEN | WHERE | HOW_TO | MAY | HOW_IS),
+    (HOW_TO, WHERE | HOW_IS),
+    (SHOULD, WHETHER | MUST),
+    (MUST, WHETHER | HOW_TO),
+    (HOW_IS, WHY),
+];
+
+fn kin(p: u16, q: u16) -> bool {
+    KIN.iter().any(|(one, others)| (*one == p && others & q != 0) || (*one == q && others & p != 0))
+}
+
+fn bits(set: u16) -> impl Iterator<Item = u16> {
+    (0..16).map(|i| 1 << i).filter(move |bit| set & bit != 0)
+}
+
+fn apart(p: u16, q: u16) -> bool {
+    APART.iter().any(|(one, others)| (*one == p && others & q != 0) || (*one == q && others & p != 0))
+}
+
+fn name(bits: u16) -> &'static str {
+    NAMES.get(bits.trailing_zeros() as usize).copied().unwrap_or("")
+}

@@ -1,0 +1,35 @@
+//! Quantifiers, and the two ways to join.
+
+use super::frame::Frame;
+use super::lexicon::Family;
+use super::reading::Reading;
+use super::tags;
+
+/// Values exclude each other inside a section.
+pub(super) const LIST: &str = "
+[amount]
+all, every, each, entire, whole
+both
+either
+neither
+none, none of
+some
+most
+few, several, some
+at least, minimum of, or more, not less than
+at most, maximum of, no more than, or less, or fewer
+more than, greater than, exceeding
+less than, fewer than
+only, solely, exclusively
+";
+
+/// `and` against `or`.
+pub(super) const CONJUNCTIONS: &str = "
+and, as well as, plus, along with | or, versus, vs
+";
+
+/// `and` where the other, otherwise nearly equal, says `or`.
+pub(super) fn joined_otherwise(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
+    let close = frame.is_minimal(2);
+    if close { tags::conflict(a, b, Family::Conjunction) } else { None }
+}

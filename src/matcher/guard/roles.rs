@@ -1,0 +1,111 @@
+//! Roles people have, and whom a question is about.
+
+use super::frame::Frame;
+use super::lexicon::Family;
+use super::reading::Reading;
+use super::tags;
+
+/// A section is a set of roles; two of one set exclude each other.
+pub(super) const LIST: &str = "
+[account]
+administrator
+guest
+moderator
+editor
+viewer
+member
+[trade]
+buyer, purchaser, customer, client, shopper
+seller, vendor
+supplier, vendor
+courier, carrier
+[work]
+employer
+employee, worker, staff
+contractor, contract worker
+freelancer, self employed, freelance
+manager, supervisor, boss
+intern
+apprentice
+[home]
+tenant, renter
+landlord, property owner
+roommate, flatmate, housemate
+subtenant
+neighbor
+[money]
+lender, creditor
+borrower, debtor
+cosigner, guarantor
+[school]
+student, pupil
+teacher, instructor
+professor
+principal
+[health]
+doctor, physician
+nurse
+patient
+pharmacist
+dentist
+[insurance]
+insurer, insurance company
+insured, policyholder
+beneficiary
+[law]
+plaintiff
+defendant
+judge
+witness
+lawyer, attorney
+[travel]
+passenger
+pilot
+driver
+host
+[age]
+baby, newborn, infant, child, toddler, teenager, teen, kid
+adult, grown up
+senior, elderly, senior citizen
+[young]
+baby, newborn, infant
+toddler
+teenager, teen
+[kin]
+wife, spouse, partner
+husband, spouse, partner
+son
+daughter
+brother
+sister
+father, dad, parents
+mother, mum, mom, parents
+grandfather, grandpa, grandparents
+grandmother, grandma, grandparents
+boyfriend
+girlfriend
+friend
+[sex]
+man, male, boy
+woman, female, girl
+";
+
+/// Whose matter it is.
+pub(super) const PERSONS: &str = "
+[owner]
+my, mine, our
+your, yours
+his, her, hers
+their, theirs
+[subject]
+he
+she
+[object]
+him
+her
+";
+
+/// Somebody else's matter, in otherwise nearly equal questions.
+pub(super) fn owner(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
+    if frame.is_minimal(2) { tags::conflict(a, b, Family::Person) } else { None }
+}

@@ -1,0 +1,41 @@
+//! Tense, where a word settles it.
+
+use super::frame::Frame;
+use super::lexicon::Family;
+use super::reading::Reading;
+use super::tags;
+
+/// Values exclude each other.
+pub(super) const LIST: &str = "
+[time]
+used to, formerly, previously, former, ex
+becoming, about to become
+still
+yet
+already
+no longer, not any more, not anymore, any longer
+again
+";
+
+/// The time that an auxiliary puts a question in.
+fn time(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "will" | "shall" => "future",
+        "did" | "was" | "were" | "had" => "past",
+        "is" | "are" | "do" | "does" | "has" | "have" | "am" => "present",
+        _ => return None,
+    })
+}
+
+/// A word of the list, or another auxiliary in an otherwise equal sentence.
+pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
+    tags::near_conflict(a, b, Family::Tense, frame).or_else(|| {
+        let equal = frame.left.is_empty() && frame.right.is_empty() && frame.left_loose == 1 && frame.right_loose == 1;
+        let only = |x: &Reading, y: &Reading| {
+            let lacking = x.units.iter().find(|u| !y.units.iter().any(|v| v.key == u.key && v.shown == u.shown));
+            lacking.and_then(|u| Some((time(&u.shown)?, u.shown.clone())))
+        };
+        let ((p, x), (q, y)) = equal.then(|| Some((only(a, b)?, only(b, a)?))).flatten()?;
+        (p != q).then(|| format!("'{x}' against '{y}'"))
+    })
+}
