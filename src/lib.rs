@@ -4,6 +4,7 @@ pub mod clock;
 pub mod config;
 pub mod embed;
 pub mod entry;
+pub mod headers;
 pub mod index;
 pub mod key;
 pub mod matcher;
