@@ -128,16 +128,10 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-        .collect();
-    for name in named {
         // A client must not be able to make us forget a credential or a length by naming it here.
-        if !is_protected(&name) {
-            headers.remove(name);
-        }
-    }
-    for name in HOP_BY_HOP {
-        headers.remove(*name);
-    }
+        .filter(|name| !is_protected(name))
+        .collect();
+    remove_where(headers, |name| HOP_BY_HOP.contains(&name.as_str()) || named.contains(name));
 }
 
 /// End-to-end fields that `Connection` may not remove: without them a request would mean something else.
@@ -152,9 +146,12 @@ fn is_protected(name: &HeaderName) -> bool {
 /// `Host` and no `Expect` (the server side has already answered it). Order and repeated fields are kept.
 pub fn prepare_for_upstream(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
-    headers.remove(header::HOST);
-    headers.remove(header::EXPECT);
-    remove_by_prefix(headers, CACHE_CONTROL_PREFIXES);
+    remove_where(headers, |name| {
+        let text = name.as_str();
+        name == header::HOST
+            || name == header::EXPECT
+            || CACHE_CONTROL_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
+    });
 }
 
 /// True for fields that must never be replayed from a stored answer.
@@ -170,15 +167,16 @@ pub fn strip_per_answer(headers: &mut HeaderMap) {
     remove_where(headers, is_per_answer);
 }
 
-fn remove_by_prefix(headers: &mut HeaderMap, prefixes: &[&str]) {
-    remove_where(headers, |name| prefixes.iter().any(|prefix| name.as_str().starts_with(prefix)));
-}
-
-fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
-    let names: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
-    for name in names {
-        headers.remove(name);
+/// Removes fields and keeps the order of the others, which [`HeaderMap::remove`] does not.
+pub(crate) fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    if !headers.keys().any(&unwanted) {
+        return;
     }
+    let mut kept = HeaderMap::with_capacity(headers.keys_len());
+    for (name, value) in headers.iter().filter(|(name, _)| !unwanted(name)) {
+        kept.append(name.clone(), value.clone());
+    }
+    *headers = kept;
 }
 
 /// A credential as it came: what [`crate::key::PrincipalKey::principal`] takes.

@@ -120,7 +120,7 @@ impl HttpUpstream {
         let mut outgoing = reqwest::Request::new(method, url);
         *outgoing.headers_mut() = headers;
         headers::strip_hop_by_hop(outgoing.headers_mut());
-        outgoing.headers_mut().remove(header::HOST);
+        headers::remove_where(outgoing.headers_mut(), |name| name == header::HOST);
         match body {
             UpstreamBody::Whole(bytes) => self.send_whole(outgoing, bytes).await,
             UpstreamBody::Stream(stream) => {
@@ -133,7 +133,7 @@ impl HttpUpstream {
 
     async fn send_whole(&self, mut outgoing: reqwest::Request, body: Bytes) -> Result<UpstreamResponse, UpstreamError> {
         // The body may differ from the client's by a field of ours; its length is set anew from the bytes.
-        outgoing.headers_mut().remove(header::CONTENT_LENGTH);
+        headers::remove_where(outgoing.headers_mut(), |name| name == header::CONTENT_LENGTH);
         if !body.is_empty() {
             *outgoing.body_mut() = Some(body.into());
         } else if !matches!(*outgoing.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE) {
