@@ -5,6 +5,7 @@ pub mod config;
 pub mod embed;
 pub mod entry;
 pub mod freshness;
+pub mod headers;
 pub mod index;
 pub mod key;
 pub mod matcher;
