@@ -58,6 +58,7 @@ enum Source {
     #[default]
     System,
     Manual(Arc<AtomicI64>),
+    Shifted(Arc<AtomicI64>),
 }
 
 impl Clock {
@@ -72,20 +73,29 @@ impl Clock {
         (Self(Source::Manual(Arc::clone(&cell))), ManualClock(cell))
     }
 
+    /// The system's clock, ahead of itself by what its [`ManualClock`] adds: for showing what time does to an entry.
+    pub fn shifted() -> (Self, ManualClock) {
+        let cell = Arc::new(AtomicI64::new(0));
+        (Self(Source::Shifted(Arc::clone(&cell))), ManualClock(cell))
+    }
+
     /// The current moment.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::System => {
-                let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-                Timestamp(since_epoch.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
-            }
+            Source::System => system_now(),
             Source::Manual(cell) => Timestamp(cell.load(Ordering::SeqCst)),
+            Source::Shifted(cell) => Timestamp(system_now().0.saturating_add(cell.load(Ordering::SeqCst))),
         }
     }
 }
 
-/// The hand that moves a manual [`Clock`].
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
+fn system_now() -> Timestamp {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Timestamp(since_epoch.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
+}
+
+/// The hand that moves a manual or shifted [`Clock`].
 #[derive(Debug, Clone)]
 pub struct ManualClock(Arc<AtomicI64>);
 

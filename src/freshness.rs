@@ -48,6 +48,19 @@ impl Freshness {
         }
     }
 
+    /// The shorter of each lifetime.
+    #[must_use]
+    pub fn tightened(self, other: Self) -> Self {
+        if self.is_never() || other.is_never() {
+            return Self::NEVER;
+        }
+        Self {
+            ttl: self.ttl.min(other.ttl),
+            stale_while_revalidate: self.stale_while_revalidate.min(other.stale_while_revalidate),
+            stale_if_error: self.stale_if_error.min(other.stale_if_error),
+        }
+    }
+
     /// The longest an answer may be served past its ttl, for any reason.
     pub fn longest_stale(&self) -> Duration {
         self.stale_while_revalidate.max(self.stale_if_error)

@@ -18,6 +18,16 @@ macro_rules! digest_type {
                 Self(bytes)
             }
 
+            /// Reads 64 hex digits.
+            pub fn from_hex(hex: &str) -> Option<Self> {
+                blake3::Hash::from_hex(hex).ok().map(|hash| Self(*hash.as_bytes()))
+            }
+
+            /// All 64 hex digits.
+            pub fn to_hex(&self) -> String {
+                blake3::Hash::from_bytes(self.0).to_hex().to_string()
+            }
+
             /// The 32 bytes of the digest.
             pub const fn as_bytes(&self) -> &[u8; 32] {
                 &self.0

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The `semblance` binary: hands its arguments to [`semblance::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    semblance::cli::run()
+}

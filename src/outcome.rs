@@ -59,8 +59,8 @@ reasons! {
         Warming => "warming",
         /// No credential, so no scope.
         Anonymous => "anonymous",
-        /// The cache itself failed before it could be asked.
-        CacheError => "cache-error",
+        /// The gateway itself refused the request: no credential, too large, a directive it cannot read.
+        Refused => "refused",
     }
 }
 

@@ -17,7 +17,7 @@ mod words;
 use std::{cmp::Reverse, collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 pub use self::{
-    check::{CheckReport, check},
+    check::{CheckReport, Summary, check},
     classify::{Classification, ClassifiedBy, Examples, Facts, HeaderRefused, RunnerUp},
     compile::{DEFAULT_CATEGORY, MIN_SIMILARITY},
     file::{
@@ -179,6 +179,15 @@ impl PolicySet {
     /// Short digest of all files' contents.
     pub fn revision(&self) -> &str {
         &self.revision
+    }
+
+    /// Every sharing that some policy allows, the narrowest first; each is looked up in.
+    pub fn sharings(&self) -> Vec<Sharing> {
+        let mut sharings: Vec<Sharing> = self.policies.iter().map(|policy| policy.reuse.scope).collect();
+        sharings.push(Sharing::Credential);
+        sharings.sort_unstable();
+        sharings.dedup();
+        sharings
     }
 
     /// Every example question with its category, to be embedded into [`Examples`] by the caller.

@@ -94,6 +94,8 @@ pub struct Request {
     pub last_turn: Vec<u8>,
     /// Text of the last user turn; `Err` says why meaning may not be used.
     pub query: Result<String, ExactOnly>,
+    /// Text of all user turns joined by newlines: what an answer's category may rest on.
+    pub user_text: String,
     /// True when there are no earlier user or assistant turns: such a query has no context to lean on.
     pub first_turn: bool,
     /// System and developer texts joined by newlines, for route rules; empty when none.
@@ -106,6 +108,8 @@ pub struct Request {
     pub bypass: Option<BypassReason>,
     /// Body for the upstream: the client's own bytes, but for `stream_options.include_usage` added and `cache` stripped.
     pub upstream_body: Bytes,
+    /// The same without usage asked for: what goes upstream when the cache is not consulted after all.
+    pub plain_body: Bytes,
     /// True when usage was asked upstream on the client's behalf, so it must be stripped from what the client sees.
     pub usage_added: bool,
     /// LiteLLM's body `cache: {...}`, as directives.
@@ -183,6 +187,17 @@ impl Answer {
         }
     }
 
+    /// The upstream's own id.
+    pub fn id(&self) -> Option<&str> {
+        self.span(self.id_span).map(|text| text.trim_matches('"'))
+    }
+
+    fn span(&self, span: Option<(u32, u32)>) -> Option<&str> {
+        let (start, end) = span?;
+        let bytes = self.body.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)?;
+        std::str::from_utf8(bytes).ok()
+    }
+
     /// Whether it can be served in `shape`. A stream that could not be reduced without loss stays a stream.
     pub const fn can_render(&self, shape: Shape) -> bool {
         match shape {
@@ -256,6 +271,20 @@ pub fn parse(family: Family, body: &Bytes, settings: &chat::ChatSettings) -> Res
 pub fn strip_usage(family: Family, frame: &sse::Frame) -> Option<Bytes> {
     match family {
         Family::Chat => chat::strip_usage(frame),
+    }
+}
+
+/// Whether a frame is the stream's terminal marker, after which nothing comes.
+pub fn is_terminal(family: Family, frame: &sse::Frame) -> bool {
+    match family {
+        Family::Chat => chat::is_done(frame),
+    }
+}
+
+/// A JSON body with an `error` as the event that SDKs raise; `None` for any other body.
+pub fn error_event(family: Family, body: &[u8]) -> Option<Bytes> {
+    match family {
+        Family::Chat => chat::error_event(body),
     }
 }
 

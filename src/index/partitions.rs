@@ -115,6 +115,15 @@ impl Partitions {
         index.map_or_else(Vec::new, |index| index.search(query, k, floor))
     }
 
+    /// Up to `k` entries of all partitions, closest first: for an operator, who has no partition of her own.
+    pub fn search_all(&self, query: &Embedding, k: usize, floor: Similarity) -> Vec<Candidate> {
+        let indexes = self.shards.iter().flat_map(|shard| read(shard).values().cloned().collect::<Vec<_>>());
+        let mut found: Vec<Candidate> = indexes.flat_map(|index| index.search(query, k, floor)).collect();
+        found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(b.id.cmp(&a.id)));
+        found.truncate(k);
+        found
+    }
+
     /// Entries in all partitions.
     pub fn len(&self) -> usize {
         self.ids.iter().map(|shard| lock(shard).len()).sum()

@@ -5,7 +5,7 @@
 //! never-cached category that matches wins over everything else; of two categories whose examples are about equally
 //! near the stricter wins; volatile wording caps the lifetime in any category; a header may only tighten.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     Policy, PolicySet,
@@ -57,6 +57,19 @@ pub enum ClassifiedBy {
     },
     /// Nothing matched.
     Default,
+}
+
+impl fmt::Display for ClassifiedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header => f.write_str("named by the app"),
+            Self::Route => f.write_str("route rule"),
+            Self::Phrase(phrase) => write!(f, "phrase \"{phrase}\""),
+            Self::Pattern(pattern) => write!(f, "pattern {pattern}"),
+            Self::Example { text, similarity } => write!(f, "example \"{text}\" at {similarity}"),
+            Self::Default => f.write_str("nothing matched"),
+        }
+    }
 }
 
 /// Why the request's own category was not used.

@@ -78,6 +78,11 @@ impl Scripted {
         (Self { script: script.clone(), clock, pause: Duration::ZERO, base_url: "scripted".to_owned() }, script)
     }
 
+    /// The hand on this model.
+    pub const fn script(&self) -> &Script {
+        &self.script
+    }
+
     /// With `clock` behind its answers' `created`.
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {

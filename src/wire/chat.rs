@@ -21,7 +21,7 @@ pub(super) use usage::strip_usage;
 
 use bytes::Bytes;
 
-use super::canonical;
+use super::{canonical, sse::Frame};
 
 /// What an operator may set about chat completions.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +46,21 @@ impl Default for ChatSettings {
             search_models: search.map(str::to_owned).to_vec(),
         }
     }
+}
+
+/// The marker that ends a stream.
+pub(super) fn is_done(frame: &Frame) -> bool {
+    frame.data.as_ref().is_some_and(|data| data.starts_with(b"[DONE]"))
+}
+
+/// A body with a top-level `error` as one event; SDKs raise it (wire.md 1.4).
+pub(super) fn error_event(body: &[u8]) -> Option<Bytes> {
+    let node = canonical::parse(body).ok()?;
+    node.get("error").filter(|error| !error.is_null())?;
+    let mut event = String::from("data: ");
+    canonical::compact_into(std::str::from_utf8(body).ok()?, &mut event);
+    event.push_str("\n\n");
+    Some(Bytes::from(event))
 }
 
 /// An error of ours in OpenAI's shape.

@@ -62,6 +62,10 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
     let ask_usage = settings.add_usage && bypass.is_none();
     let stripped = litellm.as_ref().map(|(member, _)| *member);
     let (upstream_body, usage_added) = upstream_body::build(body, root, shape, ask_usage, stripped);
+    let plain_body = match usage_added {
+        true => upstream_body::build(body, root, shape, false, stripped).0,
+        false => upstream_body.clone(),
+    };
     let exact_only = turns.exact_only.or_else(|| pinned(root).then_some(ExactOnly::PinnedSampling));
     Ok(Request {
         family: Family::Chat,
@@ -70,12 +74,14 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
         partition: partition.into_bytes(),
         last_turn: last_turn.into_bytes(),
         query: query(&turns, exact_only),
+        user_text: turns.user_text,
         first_turn: turns.first_turn,
         system: turns.system,
         max_tokens,
         wants_json: wants_json(root),
         bypass,
         upstream_body,
+        plain_body,
         usage_added,
         body_directives: litellm.map(|(_, directives)| directives).unwrap_or_default(),
     })

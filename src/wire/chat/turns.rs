@@ -18,6 +18,8 @@ pub(super) struct Turns<'n, 'a> {
     pub(super) query: String,
     /// System and developer texts joined by newlines.
     pub(super) system: String,
+    /// Texts of all user messages joined by newlines.
+    pub(super) user_text: String,
     /// No earlier user or assistant turns.
     pub(super) first_turn: bool,
     /// Why only the fingerprint may match.
@@ -46,6 +48,7 @@ pub(super) fn read<'n, 'a>(root: &'n Object<'a>) -> Result<Turns<'n, 'a>, Bypass
         last_is_user,
         query: text(last),
         system: facts.system.join("\n"),
+        user_text: user_text(&earlier, last),
         first_turn: !earlier.iter().any(|message| matches!(role(message), Some("user" | "assistant"))),
         exact_only: exact_only.into_iter().find_map(|(holds, why)| holds.then_some(why)),
         bypass: facts.bypass,
@@ -72,6 +75,11 @@ impl Turns<'_, '_> {
         let user = self.last_is_user;
         encode_message(encoder, self.last, |member| !user || member.key == "content");
     }
+}
+
+fn user_text(earlier: &[&Object<'_>], last: &Object<'_>) -> String {
+    let users = earlier.iter().copied().chain([last]).filter(|message| role(message) == Some("user"));
+    users.map(text).collect::<Vec<_>>().join("\n")
 }
 
 fn encode_message(encoder: &mut Encoder, message: &Object<'_>, wanted: impl Fn(&Member<'_>) -> bool) {

@@ -1,0 +1,144 @@
+//! The control plane, on a listener of its own: health, metrics, and everything an operator may see or change.
+//!
+//! Off loopback it needs a bearer token; health checks never do. Nothing here is on a client's path.
+
+mod entries;
+mod explain;
+mod policies;
+mod purge;
+mod stats;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::{StatusCode, header};
+use serde::Serialize;
+
+use crate::{gateway::Gateway, store::Upkeep};
+
+/// What the control plane works on.
+#[derive(Debug)]
+pub struct Control {
+    gateway: Arc<Gateway>,
+    store: Arc<dyn Upkeep>,
+    policies: Option<PathBuf>,
+    token: Option<blake3::Hash>,
+    draining: AtomicBool,
+}
+
+impl Control {
+    /// A control plane over `gateway`; `token` is asked of every call but the health checks. `policies` is the directory
+    /// that a reload reads, if there is one.
+    pub fn new(gateway: Arc<Gateway>, store: Arc<dyn Upkeep>, policies: Option<PathBuf>, token: Option<&str>) -> Arc<Self> {
+        let token = token.map(|token| blake3::hash(token.as_bytes()));
+        Arc::new(Self { gateway, store, policies, token, draining: AtomicBool::new(false) })
+    }
+
+    /// From now on `/readyz` fails, so that no new traffic is sent here.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    fn ready(&self) -> bool {
+        self.gateway.is_warm() && !self.draining.load(Ordering::SeqCst)
+    }
+}
+
+type Shared = State<Arc<Control>>;
+
+/// The whole surface of the control plane.
+pub fn router(control: Arc<Control>) -> Router {
+    let guarded = Router::new()
+        .route("/", get(index))
+        .route("/metrics", get(stats::metrics))
+        .route("/semblance/stats", get(stats::stats))
+        .route("/semblance/entries", get(entries::list))
+        .route("/semblance/entries/{id}", get(entries::show).delete(entries::remove))
+        .route("/semblance/purge", post(purge::purge))
+        .route("/semblance/policies", get(policies::list))
+        .route("/semblance/policies/reload", post(policies::reload))
+        .route("/semblance/explain", post(explain::explain))
+        .layer(middleware::from_fn_with_state(Arc::clone(&control), authorise));
+    Router::new().route("/livez", get(live)).route("/readyz", get(ready)).merge(guarded).with_state(control)
+}
+
+/// An admin call that cannot be done.
+#[derive(Debug, thiserror::Error)]
+enum AdminError {
+    #[error("this listener needs its admin token: send `Authorization: Bearer <token>`")]
+    Unauthorised,
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("no such entry: it expired, was purged or replaced")]
+    NoEntry,
+    #[error("the store failed: {0}")]
+    Store(#[from] crate::store::StoreError),
+    #[error("the embedder failed: {0}")]
+    Embed(#[from] crate::embed::EmbedError),
+}
+
+impl IntoResponse for AdminError {
+    fn into_response(self) -> Response {
+        let (status, reason) = match &self {
+            Self::Unauthorised => (StatusCode::UNAUTHORIZED, "unauthorised"),
+            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request"),
+            Self::NoEntry => (StatusCode::NOT_FOUND, "no-entry"),
+            Self::Store(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.reason()),
+            Self::Embed(error) => (StatusCode::SERVICE_UNAVAILABLE, error.reason()),
+        };
+        let body = serde_json::json!({"error": {"reason": reason, "message": self.to_string()}});
+        (status, Json(body)).into_response()
+    }
+}
+
+async fn authorise(State(control): Shared, request: Request, next: Next) -> Result<Response, AdminError> {
+    if let Some(token) = control.token {
+        let given = request.headers().get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
+        let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
+        // Comparing digests takes the same time whatever was given.
+        if blake3::hash(given) != token {
+            return Err(AdminError::Unauthorised);
+        }
+    }
+    Ok(next.run(request).await)
+}
+
+#[derive(Debug, Serialize)]
+struct Health {
+    status: &'static str,
+}
+
+async fn live() -> Json<Health> {
+    Json(Health { status: "live" })
+}
+
+async fn ready(State(control): Shared) -> (StatusCode, Json<Health>) {
+    if control.ready() {
+        (StatusCode::OK, Json(Health { status: "ready" }))
+    } else {
+        let status = if control.gateway.is_warm() { "draining" } else { "starting" };
+        (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status }))
+    }
+}
+
+/// What there is to ask, for somebody who opened the listener in a browser.
+async fn index() -> Json<serde_json::Value> {
+    Json(serde_json::json!({
+        "semblance": env!("CARGO_PKG_VERSION"),
+        "get": ["/livez", "/readyz", "/metrics", "/semblance/stats", "/semblance/entries", "/semblance/entries/{id}", "/semblance/policies"],
+        "post": ["/semblance/purge", "/semblance/explain", "/semblance/policies/reload"],
+        "delete": ["/semblance/entries/{id}"],
+    }))
+}

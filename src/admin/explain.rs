@@ -1,0 +1,79 @@
+//! Why a question would hit or miss, against another question or against what is cached.
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+
+use super::{AdminError, Shared};
+use crate::{
+    explain::{self, Ask, Explanation},
+    matcher::{self, Judgement, guard::Reading},
+};
+
+/// Candidates shown.
+const SHOWN: usize = 8;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExplainRequest {
+    ask: String,
+    cached: Option<String>,
+    category: Option<String>,
+}
+
+/// A neighbour in the cache, judged.
+#[derive(Debug, Serialize)]
+struct Neighbour {
+    entry: String,
+    query: String,
+    category: String,
+    #[serde(flatten)]
+    judgement: Judgement,
+}
+
+/// Either form of the answer.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Explained {
+    Pair(Box<Explanation>),
+    Cache {
+        decision: &'static str,
+        candidates: Vec<Neighbour>,
+    },
+}
+
+pub(super) async fn explain(
+    State(control): Shared,
+    Json(request): Json<ExplainRequest>,
+) -> Result<Json<Explained>, AdminError> {
+    let gateway = &control.gateway;
+    let parts = gateway.parts();
+    let ExplainRequest { ask, cached, category } = request;
+    if let Some(cached) = cached {
+        let ask = Ask { cached: &cached, asked: &ask, category: category.as_deref() };
+        let examples = gateway.examples();
+        let policies = parts.policies.current();
+        let settings = &parts.settings.matcher;
+        let explained =
+            explain::explain(ask, parts.embedder.as_ref(), &policies, examples.as_deref(), settings).await?;
+        return Ok(Json(Explained::Pair(Box::new(explained))));
+    }
+    let candidates = neighbours(&control, &ask).await?;
+    let hit = candidates.iter().any(|neighbour| neighbour.judgement.accepted());
+    Ok(Json(Explained::Cache { decision: if hit { "hit" } else { "miss" }, candidates }))
+}
+
+/// The nearest entries of all partitions: an operator has no partition of her own.
+async fn neighbours(control: &super::Control, ask: &str) -> Result<Vec<Neighbour>, AdminError> {
+    let parts = control.gateway.parts();
+    let settings = &parts.settings.matcher;
+    let vector = parts.embedder.embed(ask).await?;
+    let asked = Reading::of(ask);
+    let mut shown = Vec::new();
+    for candidate in parts.cache.index().search_all(&vector, SHOWN, settings.floor) {
+        let Some(entry) = parts.cache.get(candidate.id).await? else { continue };
+        let Some(query) = entry.query.clone() else { continue };
+        let judgement = matcher::judge(&Reading::of(&query), &asked, candidate.similarity, None, settings);
+        shown.push(Neighbour { entry: entry.id.to_string(), query, category: entry.category.clone(), judgement });
+    }
+    Ok(shown)
+}

@@ -1,0 +1,321 @@
+//! The composition root: the only place that names concrete adapters. Build, run, drain.
+//!
+//! Nothing is bound before the configuration is known to be good, and nothing is written before both listeners are
+//! bound: a start that fails leaves everything as it was.
+
+use std::{
+    fs,
+    io::{self, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::{self, Control},
+    cache::Cache,
+    clock::Clock,
+    config::{Config, EmbedderConfig},
+    embed::{EmbedError, Embedder, minilm::MiniLm, remote::RemoteEmbedder},
+    gateway::{self, Gateway, Limits},
+    http,
+    index::partitions::Partitions,
+    jobs,
+    key::PrincipalKey,
+    metrics::Metrics,
+    policy::{PolicySet, PolicyWatch, Problem},
+    store::{
+        StoreError, Upkeep,
+        sqlite::{SqliteStore, StoreSettings},
+    },
+    tasks::Tasks,
+    upstream::{Upstream, http::HttpUpstream, scripted::Scripted},
+};
+
+/// Name under which `--upstream` selects the built-in scripted model.
+pub const DEMO_UPSTREAM: &str = "demo";
+/// The key that turns credentials into principals.
+const KEY_FILE: &str = "principal.key";
+/// Between two lines about what is still running while draining.
+const DRAIN_REPORT: Duration = Duration::from_secs(5);
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; stop what uses it, or choose another with {flag}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The flag that changes it.
+        flag: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The admin listener can be reached from elsewhere and nothing guards it.
+    #[error("the admin listener {0} is not on loopback and has no token; set admin_token (SEMBLANCE_ADMIN_TOKEN) or use 127.0.0.1")]
+    OpenAdmin(SocketAddr),
+    /// The policies have problems.
+    #[error("the policies have {} problem(s):\n{}", .0.len(), list(.0))]
+    Policies(Vec<Problem>),
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The embedder does not load.
+    #[error("the embedder does not load: {0}")]
+    Embedder(#[from] EmbedError),
+    /// The upstream cannot be used.
+    #[error("the upstream cannot be used: {0}")]
+    Upstream(String),
+    /// The principal key cannot be read or made.
+    #[error("the key file {path} cannot be used: {source}; it must be 32 bytes, readable by this user only")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A worker thread ended while starting.
+    #[error("starting was interrupted")]
+    Interrupted,
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Collaborators that a test or the demo brings itself; `None` means what the configuration says.
+#[derive(Debug, Clone, Default)]
+pub struct Seams {
+    /// The time.
+    pub clock: Clock,
+    /// The provider.
+    pub upstream: Option<Arc<dyn Upstream>>,
+    /// Text to vector.
+    pub embedder: Option<Arc<dyn Embedder>>,
+    /// The store.
+    pub store: Option<Arc<dyn Upkeep>>,
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct App {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where operators connect.
+    pub admin: SocketAddr,
+    gateway: Arc<Gateway>,
+    control: Arc<Control>,
+    store: Arc<dyn Upkeep>,
+    tasks: Tasks,
+    stop_data: CancellationToken,
+    stop_admin: CancellationToken,
+    drain_time: Duration,
+}
+
+impl App {
+    /// Starts everything and returns when requests are accepted.
+    pub async fn start(config: Config, seams: Seams) -> Result<Self, StartError> {
+        if !config.admin_listen.ip().is_loopback() && config.admin_token.is_none() {
+            return Err(StartError::OpenAdmin(config.admin_listen));
+        }
+        let set = match &config.policies {
+            Some(dir) => PolicySet::load(dir),
+            None => PolicySet::shipped(),
+        };
+        let set = set.map_err(StartError::Policies)?;
+        let data = bind(config.listen, "--listen").await?;
+        let admin_socket = bind(config.admin_listen, "--admin-listen").await?;
+
+        let tasks = Tasks::new();
+        let store = match seams.store {
+            Some(store) => store,
+            None => open_store(&config, &seams.clock).await?,
+        };
+        let embedder = match seams.embedder {
+            Some(embedder) => embedder,
+            None => load_embedder(&config).await?,
+        };
+        let upstream = match seams.upstream {
+            Some(upstream) => upstream,
+            None => connect(&config, &seams.clock)?,
+        };
+        let index = Arc::new(Partitions::new(config.index));
+        let cache = Arc::new(Cache::new(Arc::clone(&store), index, config.hot_tier_bytes));
+        if let Err(error) = jobs::rebuild_index(store.as_ref(), &cache, embedder.fingerprint()).await {
+            tracing::warn!(reason = error.reason(), %error, "index not rebuilt, semantic hits start empty");
+        }
+        let gateway = Gateway::new(gateway::Parts {
+            cache,
+            embedder,
+            policies: Arc::new(PolicyWatch::new(set)),
+            upstream,
+            clock: seams.clock,
+            tasks: tasks.clone(),
+            metrics: Arc::new(Metrics::new()),
+            principal_key: principal_key(&config.data_dir)?,
+            settings: settings(&config),
+        });
+        let control = Control::new(
+            Arc::clone(&gateway),
+            Arc::clone(&store),
+            config.policies.clone(),
+            config.admin_token.as_deref(),
+        );
+        let app = Self {
+            listen: local(&data, config.listen),
+            admin: local(&admin_socket, config.admin_listen),
+            gateway,
+            control,
+            store,
+            tasks,
+            stop_data: CancellationToken::new(),
+            stop_admin: CancellationToken::new(),
+            drain_time: config.drain,
+        };
+        app.spawn_jobs(&config);
+        app.spawn_servers(data, admin_socket);
+        Ok(app)
+    }
+
+    /// The gateway behind the listeners.
+    pub const fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// The store behind the gateway.
+    pub const fn store(&self) -> &Arc<dyn Upkeep> {
+        &self.store
+    }
+
+    fn spawn_jobs(&self, config: &Config) {
+        let stop = || self.tasks.token().clone();
+        let gateway = || Arc::clone(&self.gateway);
+        let store = || Arc::clone(&self.store);
+        let parts = self.gateway.parts();
+        self.tasks.spawn("learn-examples", jobs::learn_until_warm(gateway(), store(), stop()));
+        let re_embed = jobs::re_embed(store(), Arc::clone(&parts.cache), Arc::clone(&parts.embedder), stop());
+        self.tasks.spawn("re-embed", re_embed);
+        self.tasks.spawn("reap", jobs::reap(gateway(), store(), config.disk_budget_bytes, stop()));
+        if let Some(dir) = &config.policies {
+            self.tasks.spawn("watch-policies", jobs::watch_policies(gateway(), dir.clone(), store(), stop()));
+        }
+    }
+
+    fn spawn_servers(&self, data: TcpListener, admin_socket: TcpListener) {
+        let router = http::router(Arc::clone(&self.gateway));
+        let serving = http::serve::serve(data, router, self.tasks.clone(), self.stop_data.clone());
+        self.tasks.spawn("data-listener", serving);
+        let router = admin::router(Arc::clone(&self.control));
+        let serving = http::serve::serve(admin_socket, router, self.tasks.clone(), self.stop_admin.clone());
+        self.tasks.spawn("admin-listener", serving);
+    }
+
+    /// Stops in order: not ready, no new connections, requests in flight finish, jobs end, store closes. Returns the
+    /// names of tasks that outlived the deadline.
+    pub async fn drain(self) -> Vec<&'static str> {
+        // 1. Load balancers look away.
+        self.control.drain();
+        // 2. No new connections; 3. requests in flight finish, jobs end at their next step.
+        self.stop_data.cancel();
+        self.stop_admin.cancel();
+        let draining = self.tasks.drain(self.drain_time);
+        tokio::pin!(draining);
+        let late = loop {
+            tokio::select! {
+                late = &mut draining => break late,
+                () = tokio::time::sleep(DRAIN_REPORT) => {
+                    tracing::info!(flights = self.gateway.flights().len(), "draining");
+                }
+            }
+        };
+        // 4. What was answered is on disk.
+        if let Err(error) = self.store.flush().await {
+            tracing::error!(reason = error.reason(), %error, "the store did not close cleanly");
+        }
+        late
+    }
+}
+
+async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, flag, source })
+}
+
+fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
+}
+
+async fn open_store(config: &Config, clock: &Clock) -> Result<Arc<dyn Upkeep>, StartError> {
+    let dir = config.data_dir.clone();
+    let settings = StoreSettings { clock: clock.clone(), ..StoreSettings::default() };
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&dir, settings)).await;
+    Ok(Arc::new(opened.map_err(|_| StartError::Interrupted)??))
+}
+
+async fn load_embedder(config: &Config) -> Result<Arc<dyn Embedder>, StartError> {
+    let config = config.embedder.clone();
+    let loaded = tokio::task::spawn_blocking(move || -> Result<Arc<dyn Embedder>, EmbedError> {
+        Ok(match config {
+            EmbedderConfig::MiniLm { threads, pool } => Arc::new(MiniLm::load(threads, pool)?),
+            EmbedderConfig::Remote(remote) => Arc::new(RemoteEmbedder::new(reqwest::Client::new(), remote)?),
+        })
+    });
+    Ok(loaded.await.map_err(|_| StartError::Interrupted)??)
+}
+
+fn connect(config: &Config, clock: &Clock) -> Result<Arc<dyn Upstream>, StartError> {
+    if config.upstream == DEMO_UPSTREAM {
+        return Ok(Arc::new(Scripted::demo(clock.clone())));
+    }
+    let upstream = HttpUpstream::new(&config.upstream, config.upstream_timeouts);
+    Ok(Arc::new(upstream.map_err(|error| StartError::Upstream(error.to_string()))?))
+}
+
+fn settings(config: &Config) -> gateway::Settings {
+    gateway::Settings {
+        limits: Limits {
+            body_bytes: config.limits.body_bytes,
+            cacheable_body_bytes: config.limits.cacheable_body_bytes,
+            answer_bytes: config.limits.answer_bytes,
+            followers: config.limits.followers,
+        },
+        matcher: config.matcher,
+        chat: config.chat.clone(),
+        record: config.record.clone(),
+        allow_anonymous: config.allow_anonymous,
+        finish_without_clients: config.finish_without_clients,
+    }
+}
+
+/// Reads the key, or makes it at the first start. A new file is complete before it has its name.
+fn principal_key(dir: &Path) -> Result<PrincipalKey, StartError> {
+    let path = dir.join(KEY_FILE);
+    let key = match fs::read(&path) {
+        Ok(bytes) => <[u8; 32]>::try_from(bytes).map_err(|_| io::Error::other("it has another length")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make_key(dir, &path),
+        Err(error) => Err(error),
+    };
+    key.map(PrincipalKey::from_bytes).map_err(|source| StartError::Key { path, source })
+}
+
+fn make_key(dir: &Path, path: &Path) -> io::Result<[u8; 32]> {
+    let mut key = [0u8; 32];
+    getrandom::fill(&mut key).map_err(io::Error::other)?;
+    fs::create_dir_all(dir)?;
+    let temporary = path.with_extension("new");
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&temporary)?;
+    file.write_all(&key)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    Ok(key)
+}

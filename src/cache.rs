@@ -1,0 +1,179 @@
+//! Lookup, admission and purge over store, hot tier and index.
+//!
+//! The store is the truth; hot tier and index are faster copies of it (I10). One lock orders admissions, hot-tier fills
+//! and purges: whatever a purge selects is refused when its generation began earlier (I6), and a row read before the
+//! purge never enters the hot tier after it.
+
+pub mod hot;
+mod purges;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::{
+    entry::{Entry, EntryId},
+    index::{Candidate, partitions::Partitions},
+    key::{Fingerprint, Partition},
+    outcome::NotStored,
+    similarity::{Embedding, Similarity},
+    store::{Durability, Hardness, Selector, StoreError, Upkeep},
+};
+use hot::Hot;
+pub use purges::Epoch;
+use purges::PurgeLog;
+
+/// An entry found by fingerprint, shared with the hot tier.
+#[derive(Debug, Clone)]
+pub struct Hit {
+    /// The entry.
+    pub entry: Arc<Entry>,
+    /// Found through another wording accepted earlier.
+    pub via_alias: bool,
+}
+
+/// Store, hot tier and index as one.
+#[derive(Debug)]
+pub struct Cache {
+    store: Arc<dyn Upkeep>,
+    index: Arc<Partitions>,
+    hot: Hot,
+    purges: Mutex<PurgeLog>,
+}
+
+impl Cache {
+    /// A cache over `store`; `hot_bytes` bounds the hot tier.
+    pub fn new(store: Arc<dyn Upkeep>, index: Arc<Partitions>, hot_bytes: u64) -> Self {
+        Self {
+            store,
+            index,
+            hot: Hot::new(hot_bytes),
+            purges: Mutex::new(PurgeLog::default()),
+        }
+    }
+
+    /// The store underneath.
+    pub fn store(&self) -> &Arc<dyn Upkeep> {
+        &self.store
+    }
+
+    /// The index underneath.
+    pub fn index(&self) -> &Arc<Partitions> {
+        &self.index
+    }
+
+    /// The moment in purge order from which a generation runs; taken before the upstream is called.
+    pub fn epoch(&self) -> Epoch {
+        self.purges().epoch()
+    }
+
+    /// The entry of `fingerprint`, hot tier first.
+    pub async fn find(&self, fingerprint: Fingerprint) -> Result<Option<Hit>, StoreError> {
+        if let Some(hit) = self.hot.find(fingerprint) {
+            return Ok(Some(hit));
+        }
+        let epoch = self.epoch();
+        let Some(found) = self.store.find(fingerprint).await? else { return Ok(None) };
+        let hit = Hit { entry: Arc::new(found.entry), via_alias: found.via_alias };
+        self.warm(epoch, fingerprint, &hit);
+        Ok(Some(hit))
+    }
+
+    /// The entry of `fingerprint`, if the hot tier has it.
+    pub fn find_hot(&self, fingerprint: Fingerprint) -> Option<Hit> {
+        self.hot.find(fingerprint)
+    }
+
+    /// The live entry of `id`, hot tier first.
+    pub async fn get(&self, id: EntryId) -> Result<Option<Arc<Entry>>, StoreError> {
+        if let Some(entry) = self.hot.get(id) {
+            return Ok(Some(entry));
+        }
+        let epoch = self.epoch();
+        let Some(entry) = self.store.get(id).await? else { return Ok(None) };
+        let hit = Hit { entry: Arc::new(entry), via_alias: false };
+        self.warm(epoch, hit.entry.fingerprint, &hit);
+        Ok(Some(hit.entry))
+    }
+
+    /// Neighbours of `query` in `partition`, closest first.
+    pub fn neighbours(&self, partition: &Partition, query: &Embedding, k: usize, floor: Similarity) -> Vec<Candidate> {
+        self.index.search(*partition, query, k, floor)
+    }
+
+    /// Stores `entry`, whose generation began at `began`. Returns when it is as durable as asked.
+    pub async fn admit(&self, entry: Entry, began: Epoch, durability: Durability) -> Result<Arc<Entry>, NotStored> {
+        let entry = Arc::new(entry);
+        let written = {
+            let purges = self.purges();
+            if purges.overtook(began, &entry) {
+                return Err(NotStored::Purged);
+            }
+            self.hot.insert(&entry);
+            // Submitted under the lock, so the store sees admissions and purges in this order.
+            self.store.admit(Entry::clone(&entry), durability)
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(reason = error.reason(), %error, "answer not stored");
+            self.hot.remove(entry.id);
+            return Err(NotStored::CacheError);
+        }
+        if let Some(embedding) = &entry.embedding {
+            self.index.insert(entry.partition, entry.id, embedding);
+        }
+        Ok(entry)
+    }
+
+    /// Remembers another wording of a live entry: it is served at exact speed from now on.
+    pub fn alias(&self, wording: Fingerprint, entry: &Arc<Entry>) {
+        let _ordered = self.purges();
+        self.hot.alias(wording, entry.id);
+        if let Err(error) = self.store.alias(wording, entry.id) {
+            tracing::debug!(reason = error.reason(), "alias not stored");
+        }
+    }
+
+    /// Removes or invalidates what `selector` selects; when it returns nothing selected is served as fresh any more.
+    pub async fn purge(&self, selector: Selector, hardness: Hardness, dry_run: bool) -> Result<Vec<EntryId>, StoreError> {
+        let purged = {
+            let mut purges = self.purges();
+            if !dry_run {
+                purges.push(selector.clone());
+                self.hot.remove_where(|entry| selector.selects(entry));
+            }
+            self.store.purge(selector, hardness, dry_run)
+        };
+        let ids = purged.await?;
+        if !dry_run {
+            self.forget(&ids, hardness == Hardness::Hard);
+        }
+        Ok(ids)
+    }
+
+    /// Drops ids that the store no longer holds (or changed) from hot tier and, when `gone`, from the index.
+    pub fn forget(&self, ids: &[EntryId], gone: bool) {
+        for id in ids {
+            self.hot.remove(*id);
+            if gone {
+                self.index.remove(*id);
+            }
+        }
+    }
+
+    /// Bytes in the hot tier.
+    pub fn hot_bytes(&self) -> u64 {
+        self.hot.bytes()
+    }
+
+    fn warm(&self, read_at: Epoch, fingerprint: Fingerprint, hit: &Hit) {
+        let purges = self.purges();
+        if purges.epoch() == read_at {
+            self.hot.insert(&hit.entry);
+            if hit.via_alias {
+                self.hot.alias(fingerprint, hit.entry.id);
+            }
+        }
+    }
+
+    fn purges(&self) -> std::sync::MutexGuard<'_, PurgeLog> {
+        self.purges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,77 @@
+//! The commands. Each file under `cli/` is one; this one parses, dispatches and turns errors into exit codes.
+//!
+//! Exit codes: 0 done, 1 the command's own answer is "no" (problems found, a bound missed), 2 it could not be done.
+
+mod check;
+mod demo;
+mod doctor;
+mod explain;
+mod output;
+mod purge;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use output::Output;
+
+/// A semantic cache gateway for LLM answers.
+///
+/// Point your SDK's base URL at it and change nothing else: repeated and re-worded questions are answered from the
+/// cache, everything else goes to your provider.
+#[derive(Debug, Parser)]
+#[command(name = "semblance", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  semblance demo                                   see it work, no API key needed
+  semblance serve                                  cache in front of the provider's public API
+  semblance serve --upstream http://127.0.0.1:11434/v1
+  OPENAI_BASE_URL=http://127.0.0.1:8080/v1 python app.py
+  semblance explain --cached 'How do I enable 2FA?' --ask 'How do I disable 2FA?'";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Serve(serve::Args),
+    /// See it work: a short conversation through a gateway with a built-in model, then keep serving.
+    Demo(demo::Args),
+    /// Check policy files and say in plain words what they promise.
+    Check(check::Args),
+    /// Explain whether one question's answer would be served for another, or what a running gateway would serve.
+    Explain(explain::Args),
+    /// Prove that the database is whole; stop the gateway first.
+    Doctor(doctor::Args),
+    /// Take answers out of circulation in a running gateway.
+    Purge(purge::Args),
+}
+
+/// Parses the process's arguments and runs the command they name.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Purge(args) => purge::run(args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The runtime of commands that need one.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}

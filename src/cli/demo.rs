@@ -1,0 +1,254 @@
+//! `semblance demo`: a gateway with the built-in model, a short conversation through its own port, a table of what
+//! happened and why, then keep serving.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::{Output, runtime, serve};
+use crate::{
+    app::{App, Seams},
+    clock::{Clock, ManualClock},
+    config::Config,
+    telemetry,
+    upstream::scripted::Scripted,
+};
+
+/// Credential that the conversation sends; the built-in model takes any.
+const CREDENTIAL: &str = "Bearer sk-demo";
+/// Past the ttl of product answers (24 h), inside their stale window (1 h).
+const ONE_DAY_LATER: Duration = Duration::from_secs(24 * 3600 + 600);
+/// Time the gateway may take to learn the policies' examples.
+const WARM_UP: Duration = Duration::from_secs(20);
+
+/// Arguments of `demo`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Address for clients; a free port when this one is taken.
+    #[arg(long, default_value = crate::config::LISTEN)]
+    listen: SocketAddr,
+    /// Address for operators; a free port when this one is taken.
+    #[arg(long, default_value = crate::config::ADMIN_LISTEN)]
+    admin_listen: SocketAddr,
+    /// Stop after the conversation.
+    #[arg(long)]
+    once: bool,
+    /// One line of JSON per step instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One step of the conversation.
+struct Step {
+    title: &'static str,
+    question: &'static str,
+    /// The cached question that it is held against, for the reason of a refusal.
+    against: Option<&'static str>,
+    /// Time that passes before it.
+    later: Option<Duration>,
+}
+
+const ENABLE: &str = "How do I enable two-factor authentication?";
+
+const STEPS: &[Step] = &[
+    Step { title: "a new question", question: ENABLE, against: None, later: None },
+    Step { title: "the same again", question: ENABLE, against: None, later: None },
+    Step { title: "re-worded", question: "How can I enable two-factor authentication?", against: Some(ENABLE), later: None },
+    Step {
+        title: "a near miss",
+        question: "How do I disable two-factor authentication?",
+        against: Some(ENABLE),
+        later: None,
+    },
+    Step { title: "never cached", question: "What is my account balance?", against: None, later: None },
+    Step { title: "never cached, again", question: "What is my account balance?", against: None, later: None },
+    Step { title: "24 h 10 min later", question: ENABLE, against: None, later: Some(ONE_DAY_LATER) },
+];
+
+/// What a step came to.
+#[derive(Debug, serde::Serialize)]
+struct Seen {
+    step: &'static str,
+    question: &'static str,
+    outcome: String,
+    why: String,
+    milliseconds: f64,
+    upstream_calls: usize,
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let mut config = Config::default();
+    "warn".clone_into(&mut config.log.level);
+    telemetry::init(&config.log)?;
+    runtime()?.block_on(async move {
+        let scratch = Scratch::new()?;
+        config.data_dir.clone_from(&scratch.0);
+        (config.listen, config.admin_listen) = (free(args.listen).await, free(args.admin_listen).await);
+        let code = converse_and_serve(config, &args).await;
+        drop(scratch);
+        code
+    })
+}
+
+async fn converse_and_serve(config: Config, args: &Args) -> anyhow::Result<ExitCode> {
+    let output = Output::stdout();
+    let (clock, hand) = Clock::shifted();
+    let model = Scripted::demo(clock.clone());
+    let seams = Seams { clock, upstream: Some(Arc::new(model.clone())), ..Seams::default() };
+    let app = App::start(config, seams).await?;
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    warm_up(&client, app.admin).await?;
+    let conversation = Conversation { client, app: &app, model: &model, hand: &hand };
+    let mut seen = Vec::with_capacity(STEPS.len());
+    for step in STEPS {
+        seen.push(conversation.take(step).await?);
+    }
+    if args.json {
+        for step in &seen {
+            output.json(step)?;
+        }
+    } else {
+        print_table(&output, &seen)?;
+    }
+    if !args.once {
+        if !args.json {
+            print_next(&output, &app)?;
+        }
+        serve::wait_for_stop().await?;
+    }
+    Ok(serve::finish(app).await)
+}
+
+struct Conversation<'a> {
+    client: reqwest::Client,
+    app: &'a App,
+    model: &'a Scripted,
+    hand: &'a ManualClock,
+}
+
+impl Conversation<'_> {
+    async fn take(&self, step: &Step) -> anyhow::Result<Seen> {
+        if let Some(later) = step.later {
+            self.hand.advance(later);
+        }
+        let calls = self.model.script().calls();
+        let body = json!({"model": "demo", "messages": [{"role": "user", "content": step.question}]});
+        let url = format!("http://{}/v1/chat/completions", self.app.listen);
+        let request = self.client.post(&url).header("authorization", CREDENTIAL).body(body.to_string());
+        let started = tokio::time::Instant::now();
+        let response = request.header("content-type", "application/json").send().await?;
+        let headers = response.headers().clone();
+        response.bytes().await?;
+        let took = started.elapsed();
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let outcome = header("x-semblance-cache");
+        let why = self.why(step, &outcome, &header).await?;
+        let upstream_calls = self.model.script().calls() - calls;
+        Ok(Seen {
+            step: step.title,
+            question: step.question,
+            outcome,
+            why,
+            milliseconds: took.as_secs_f64() * 1000.0,
+            upstream_calls,
+        })
+    }
+
+    async fn why(&self, step: &Step, outcome: &str, header: &impl Fn(&str) -> String) -> anyhow::Result<String> {
+        Ok(match outcome {
+            "hit-exact" => "the stored answer, no model call".to_owned(),
+            "hit-semantic" => format!("same meaning: similarity {}", header("x-semblance-similarity")),
+            "stale" => "past its 24 h: served at once, one refresh runs behind".to_owned(),
+            "bypass" => format!("category {} has a freshness of zero", header("x-semblance-category")),
+            _ => match step.against {
+                Some(cached) => self.refusal(cached, step.question).await?,
+                None => "nothing like it in the cache; kept now".to_owned(),
+            },
+        })
+    }
+
+    /// The admin listener's explanation of a refusal.
+    async fn refusal(&self, cached: &str, asked: &str) -> anyhow::Result<String> {
+        let url = format!("http://{}/semblance/explain", self.app.admin);
+        let body = json!({"cached": cached, "ask": asked}).to_string();
+        let answer = self.client.post(&url).header("content-type", "application/json").body(body).send().await?;
+        let explained: serde_json::Value = serde_json::from_slice(&answer.bytes().await?)?;
+        let detail = explained["guard"]["detail"].as_str().unwrap_or("not near enough");
+        let similarity = explained["similarity"].as_f64().unwrap_or_default();
+        Ok(format!("similarity {similarity:.3}, but refused: {detail}"))
+    }
+}
+
+fn print_table(output: &Output, seen: &[Seen]) -> anyhow::Result<()> {
+    let width = |pick: fn(&Seen) -> usize| seen.iter().map(pick).max().unwrap_or(0);
+    let (step, question) = (width(|s| s.step.len()), width(|s| s.question.len()));
+    let heading = format!(
+        "{:step$}  {:question$}  {:12}  {:>8}  {:>5}  {}",
+        "step", "question", "outcome", "time", "calls", "why"
+    );
+    output.line(&output.bold(&heading))?;
+    for row in seen {
+        let outcome = format!("{:12}", row.outcome);
+        let outcome = match row.outcome.as_str() {
+            "miss" | "bypass" => output.bad(&outcome),
+            _ => output.good(&outcome),
+        };
+        let line = format!(
+            "{:step$}  {:question$}  {outcome}  {:>5.1} ms  {:>5}  {}",
+            row.step, row.question, row.milliseconds, row.upstream_calls, row.why
+        );
+        output.line(&line)?;
+    }
+    Ok(())
+}
+
+fn print_next(output: &Output, app: &App) -> anyhow::Result<()> {
+    output.line("")?;
+    output.line(&format!("The gateway keeps serving on http://{} (Ctrl-C stops it). Try it:", app.listen))?;
+    output.line(&format!(
+        "  curl -i http://{}/v1/chat/completions -H 'authorization: {CREDENTIAL}' -H 'content-type: application/json' \\\n    -d '{{\"model\":\"demo\",\"messages\":[{{\"role\":\"user\",\"content\":\"How can I enable 2FA?\"}}]}}'",
+        app.listen
+    ))?;
+    output.line(&output.quiet(&format!("What it has cached: curl http://{}/semblance/entries", app.admin)))
+}
+
+/// Waits until categories can be told by meaning.
+async fn warm_up(client: &reqwest::Client, admin: SocketAddr) -> anyhow::Result<()> {
+    let ready = async {
+        loop {
+            let answer = client.get(format!("http://{admin}/readyz")).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(WARM_UP, ready).await.context("the gateway did not become ready")
+}
+
+/// `wanted`, or the same address with a free port.
+async fn free(wanted: SocketAddr) -> SocketAddr {
+    match tokio::net::TcpListener::bind(wanted).await {
+        Ok(_) => wanted,
+        Err(_) => SocketAddr::new(wanted.ip(), 0),
+    }
+}
+
+/// A directory for the demo's database, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("semblance-demo-{:016x}", fastrand::u64(..)));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // A leftover in the temporary directory is the system's to clean.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,75 @@
+//! `semblance serve`: run the gateway until told to stop.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use super::{Output, runtime};
+use crate::{
+    app::{App, Seams},
+    config::{Config, ServeArgs},
+    telemetry,
+};
+
+/// Arguments of `serve`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    serve: ServeArgs,
+    /// Say the addresses as one line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let config = match Config::load(&args.serve) {
+        Ok(config) => config,
+        Err(problems) => {
+            let list: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
+            bail!("the configuration has {} problem(s):\n{}", list.len(), list.join("\n"));
+        }
+    };
+    telemetry::init(&config.log)?;
+    runtime()?.block_on(serve(config, args.json))
+}
+
+async fn serve(config: Config, json: bool) -> anyhow::Result<ExitCode> {
+    let upstream = config.upstream.clone();
+    let app = App::start(config, Seams::default()).await?;
+    let output = Output::stdout();
+    let (listen, admin) = (app.listen.to_string(), app.admin.to_string());
+    if json {
+        output.json(&serde_json::json!({"event": "listening", "listen": listen, "admin": admin}))?;
+    } else {
+        output.line(&format!("listening on http://{listen}, admin on http://{admin}, upstream {upstream}"))?;
+    }
+    wait_for_stop().await?;
+    Ok(finish(app).await)
+}
+
+/// Drains `app`; exit code 1 when something outlived the deadline.
+pub(super) async fn finish(app: App) -> ExitCode {
+    tracing::info!("draining");
+    let late = app.drain().await;
+    if late.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        tracing::warn!(tasks = late.join(","), "still running at the drain deadline");
+        ExitCode::FAILURE
+    }
+}
+
+/// Returns on the first interrupt or termination signal.
+pub(super) async fn wait_for_stop() -> anyhow::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await?;
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! The request path: parse, key, exact lookup, category, flight, semantic lookup, upstream, admission.
+//!
+//! [`Gateway::answer`] reads top to bottom as design.md section 2. Cache trouble never fails a request: it becomes a
+//! miss with a reason and the upstream answers; identity trouble always fails it (I7).
+
+pub mod flight;
+mod identity;
+pub mod lead;
+mod lookup;
+mod reply;
+mod report;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+
+use crate::{
+    cache::Cache,
+    clock::Clock,
+    embed::Embedder,
+    http::error::ClientError,
+    key::PrincipalKey,
+    matcher::MatcherSettings,
+    metrics::Metrics,
+    outcome::{BypassReason, Outcome},
+    policy::{Examples, PolicyWatch},
+    tasks::Tasks,
+    upstream::{Upstream, UpstreamBody},
+    wire::{Family, RecordSettings, chat::ChatSettings},
+};
+use flight::{Flights, Joined};
+use identity::{Question, Unanswerable};
+use lead::Job;
+use lookup::Lookup;
+pub use reply::{Reply, ReplyBody};
+use report::{Followed, Ticket};
+
+/// Bounds on what one request may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Larger chat bodies are refused with 413.
+    pub body_bytes: usize,
+    /// Larger chat bodies are streamed through without the cache.
+    pub cacheable_body_bytes: usize,
+    /// Larger answers are streamed through without being kept.
+    pub answer_bytes: usize,
+    /// More than this many clients never wait on one flight.
+    pub followers: usize,
+}
+
+/// What the request path needs to know beside its collaborators.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Bounds on one request.
+    pub limits: Limits,
+    /// The hit decision's bounds.
+    pub matcher: MatcherSettings,
+    /// How chat requests are read.
+    pub chat: ChatSettings,
+    /// What may be recorded.
+    pub record: RecordSettings,
+    /// Serve requests without a credential, in a scope of their own.
+    pub allow_anonymous: bool,
+    /// When every client of a flight has gone: finish and keep the answer, or cancel.
+    pub finish_without_clients: bool,
+}
+
+/// A client's request, before it is understood.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The protocol its path speaks; `None` where it is only passed through.
+    pub family: Option<Family>,
+    /// Method.
+    pub method: Method,
+    /// Path and query as sent.
+    pub path_and_query: String,
+    /// Headers as sent.
+    pub headers: HeaderMap,
+    /// Body as sent; empty when it is streamed beside.
+    pub body: Bytes,
+}
+
+/// Everything a gateway works with; the composition root makes one.
+#[derive(Debug)]
+pub struct Parts {
+    /// Store, hot tier and index.
+    pub cache: Arc<Cache>,
+    /// Text to vector.
+    pub embedder: Arc<dyn Embedder>,
+    /// Today's policies.
+    pub policies: Arc<PolicyWatch>,
+    /// The provider.
+    pub upstream: Arc<dyn Upstream>,
+    /// The time.
+    pub clock: Clock,
+    /// Background work.
+    pub tasks: Tasks,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Turns credentials into principals.
+    pub principal_key: PrincipalKey,
+    /// The rest.
+    pub settings: Settings,
+}
+
+/// The gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    parts: Parts,
+    flights: Flights,
+    alone: lead::AloneMemory,
+    examples: ArcSwapOption<Examples>,
+}
+
+impl Gateway {
+    /// A gateway of these parts. It serves by rules alone until [`Self::learn_examples`] has run.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let flights = Flights::new(parts.settings.limits.followers);
+        Arc::new(Self { parts, flights, alone: lead::AloneMemory::default(), examples: ArcSwapOption::empty() })
+    }
+
+    /// Bounds on one request.
+    pub const fn limits(&self) -> &Limits {
+        &self.parts.settings.limits
+    }
+
+    /// What it was made of.
+    pub const fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Running flights.
+    pub const fn flights(&self) -> &Flights {
+        &self.flights
+    }
+
+    /// Vectors of the policies' examples, from which categories are told by meaning.
+    pub fn learn_examples(&self, examples: Examples) {
+        self.examples.store(Some(Arc::new(examples)));
+    }
+
+    /// The same, as they are now.
+    pub fn examples(&self) -> Option<Arc<Examples>> {
+        self.examples.load_full()
+    }
+
+    /// True once categories can be told by meaning.
+    pub fn is_warm(&self) -> bool {
+        self.examples.load().is_some()
+    }
+
+    /// Answers a request of a cacheable protocol.
+    pub async fn answer(self: &Arc<Self>, call: Call) -> Reply {
+        let mut ticket = Ticket::open(self, &call);
+        let reply = match self.understand(&call) {
+            Ok(question) => self.answer_question(call, question, &mut ticket).await,
+            Err(Unanswerable::Refused(error)) => ticket.refused(&error),
+            Err(Unanswerable::Bypassed(why, body)) => self.send_alone(call, body, why, &mut ticket).await,
+        };
+        ticket.close(self, reply)
+    }
+
+    /// Passes a request through untouched, its body streamed.
+    pub async fn forward(self: &Arc<Self>, call: Call, body: UpstreamBody, why: BypassReason) -> Reply {
+        let mut ticket = Ticket::open(self, &call);
+        let reply = match self.identify(&call) {
+            Ok(_) => self.pipe(call, body, Outcome::Bypass(why), &mut ticket).await,
+            Err(error) => ticket.refused(&error),
+        };
+        ticket.close(self, reply)
+    }
+
+    async fn answer_question(self: &Arc<Self>, call: Call, question: Question, ticket: &mut Ticket) -> Reply {
+        ticket.model(&question.request.model);
+        let facts = question.facts(&call);
+        let (reason, fallback) = match self.look_up_exact(&question, &facts, ticket.now()).await {
+            Lookup::Serve(served) => {
+                if served.needs_refresh() {
+                    self.refresh_behind(&call, &question);
+                }
+                return ticket.serve(&served, question.request.shape);
+            }
+            Lookup::Miss(reason, fallback) => (reason, fallback),
+        };
+        let rules = self.parts.policies.current().classify_by_rules(&facts);
+        if rules.freshness.is_never() {
+            return self.bypass_category(call, &question, BypassReason::ZeroTtl, &rules.policy.category, ticket).await;
+        }
+        self.fetch(Job { call, question, reason, fallback, background: false }, ticket).await
+    }
+
+    /// Joins a running fetch of the same question or leads one, until there is an answer.
+    async fn fetch(self: &Arc<Self>, job: Job, ticket: &mut Ticket) -> Reply {
+        let key = job.question.flight_key();
+        let shape = job.question.request.shape;
+        for _ in 0..lead::ELECTIONS {
+            let joined = if self.alone.remembers(key, ticket.now()) { Joined::Full } else { self.flights.join(key) };
+            let (reader, leads) = match joined {
+                Joined::Follow(reader) => (reader, false),
+                Joined::Lead(leader, reader) => {
+                    self.take_off(leader, job.clone());
+                    (reader, true)
+                }
+                Joined::Full => {
+                    let (leader, reader) = self.flights.alone(key);
+                    self.take_off(leader, job.clone());
+                    (reader, true)
+                }
+            };
+            ticket.fetching(job.reason, leads);
+            match ticket.follow(reader, shape, leads).await {
+                Followed::Reply(reply) => return reply,
+                Followed::Bypass(why, category) => {
+                    return self.bypass_category(job.call, &job.question, why, &category, ticket).await;
+                }
+                Followed::GoAlone => self.alone.remember(key, ticket.now()),
+                Followed::StartOver => {}
+            }
+        }
+        ticket.refused(&ClientError::BrokenAnswer)
+    }
+
+    async fn bypass_category(
+        &self,
+        call: Call,
+        question: &Question,
+        why: BypassReason,
+        category: &str,
+        ticket: &mut Ticket,
+    ) -> Reply {
+        ticket.category(category);
+        if question.directives.only_if_cached {
+            return ticket.refused(&ClientError::OnlyIfCached);
+        }
+        self.send_alone(call, question.request.plain_body.clone(), why, ticket).await
+    }
+}

@@ -1,0 +1,264 @@
+//! Single flight: one upstream call for all who ask the same thing at the same time.
+//!
+//! A flight is a log that its leader appends to and any number of readers follow at their own pace: first the head
+//! (what the answer will be), then chunks, then the end. Nothing is copied per follower. A leader that vanishes without
+//! a word leaves the flight abandoned, and its followers start over.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::lead::Head;
+use crate::{key::Fingerprint, wire::Answer};
+
+/// What makes two requests the same flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FlightKey {
+    /// The question.
+    pub fingerprint: Fingerprint,
+    /// Digest of what is not in the fingerprint but changes what the flight may answer with: token limit and directives.
+    pub terms: u64,
+}
+
+/// A piece of the upstream's body.
+#[derive(Debug, Clone)]
+pub struct Chunk {
+    /// As received.
+    pub raw: Bytes,
+    /// For a client that did not ask for usage that we asked for: `None` drops the chunk.
+    pub without_usage: Option<Bytes>,
+}
+
+impl Chunk {
+    /// A piece that is the same for everybody.
+    pub fn plain(raw: Bytes) -> Self {
+        Self { without_usage: Some(raw.clone()), raw }
+    }
+}
+
+/// How a body ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Cleanly.
+    Complete,
+    /// Broken: clients must see their connection abort.
+    Broken,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    head: Option<Head>,
+    chunks: Vec<Chunk>,
+    end: Option<End>,
+    answer: Option<Arc<Answer>>,
+}
+
+/// One running fetch.
+#[derive(Debug)]
+pub struct Flight {
+    log: Mutex<Log>,
+    grown: watch::Sender<()>,
+}
+
+impl Flight {
+    fn new() -> Self {
+        Self { log: Mutex::default(), grown: watch::Sender::new(()) }
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Log)) {
+        change(&mut self.log.lock().unwrap_or_else(PoisonError::into_inner));
+        self.grown.send_replace(());
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Log) -> T) -> T {
+        look(&self.log.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The leader's side: appends to the log; dropping it without an end abandons the flight.
+#[derive(Debug)]
+pub struct Leader {
+    flight: Arc<Flight>,
+    key: FlightKey,
+    flights: Flights,
+}
+
+impl Leader {
+    /// Says what the answer will be. Only the first call counts.
+    pub fn head(&self, head: Head) {
+        self.flight.update(|log| {
+            log.head.get_or_insert(head);
+        });
+    }
+
+    /// Says what the answer is when there is nothing to stream, and closes the flight.
+    pub fn resolve(self, head: Head) {
+        self.head(head);
+        self.end(End::Complete, None);
+    }
+
+    /// Appends chunks of the body.
+    pub fn push(&self, chunks: impl IntoIterator<Item = Chunk>) {
+        self.flight.update(|log| log.chunks.extend(chunks));
+    }
+
+    /// Closes the flight: later requests start a new one. `answer` is the whole of it, for readers of another shape.
+    pub fn end(self, end: End, answer: Option<Arc<Answer>>) {
+        self.flights.remove(self.key, &self.flight);
+        self.flight.update(|log| {
+            log.end.get_or_insert(end);
+            log.answer = answer;
+        });
+    }
+
+    /// Takes the flight off the board, so that nobody joins any more; readers go on.
+    pub fn close_to_joiners(&self) {
+        self.flights.remove(self.key, &self.flight);
+    }
+
+    /// True when no reader is left.
+    pub fn is_orphan(&self) -> bool {
+        self.flight.grown.receiver_count() == 0
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        self.flights.remove(self.key, &self.flight);
+        self.flight.update(|log| {
+            log.head.get_or_insert(Head::Abandoned);
+            log.end.get_or_insert(End::Broken);
+        });
+    }
+}
+
+/// A client's side of a flight.
+#[derive(Debug)]
+pub struct Reader {
+    flight: Arc<Flight>,
+    grown: watch::Receiver<()>,
+    next: usize,
+}
+
+impl Reader {
+    fn new(flight: Arc<Flight>) -> Self {
+        let grown = flight.grown.subscribe();
+        Self { flight, grown, next: 0 }
+    }
+
+    /// Waits for the head.
+    pub async fn head(&mut self) -> Head {
+        loop {
+            self.grown.borrow_and_update();
+            if let Some(head) = self.flight.read(|log| log.head.clone()) {
+                return head;
+            }
+            if self.grown.changed().await.is_err() {
+                return Head::Abandoned;
+            }
+        }
+    }
+
+    /// Waits for what follows: all chunks that are there, or the end.
+    pub async fn next(&mut self) -> Result<Vec<Chunk>, End> {
+        loop {
+            self.grown.borrow_and_update();
+            let next = self.next;
+            let (chunks, end) = self.flight.read(|log| (log.chunks.get(next..).unwrap_or(&[]).to_vec(), log.end));
+            if !chunks.is_empty() {
+                self.next += chunks.len();
+                return Ok(chunks);
+            }
+            if let Some(end) = end {
+                return Err(end);
+            }
+            if self.grown.changed().await.is_err() {
+                return Err(End::Broken);
+            }
+        }
+    }
+}
+
+impl Reader {
+    /// Waits for the end: how it ended, and the whole answer if there is one.
+    pub async fn end(&mut self) -> (End, Option<Arc<Answer>>) {
+        loop {
+            self.grown.borrow_and_update();
+            if let Some(ended) = self.flight.read(|log| log.end.map(|end| (end, log.answer.clone()))) {
+                return ended;
+            }
+            if self.grown.changed().await.is_err() {
+                return (End::Broken, None);
+            }
+        }
+    }
+}
+
+/// Either side of a flight.
+#[derive(Debug)]
+pub enum Joined {
+    /// First to ask: call the upstream (or the cache) and tell the rest.
+    Lead(Leader, Reader),
+    /// Somebody is asking already.
+    Follow(Reader),
+    /// Too many wait already; go alone.
+    Full,
+}
+
+/// All running flights.
+#[derive(Debug, Clone)]
+pub struct Flights {
+    board: Arc<Mutex<HashMap<FlightKey, Weak<Flight>>>>,
+    max_followers: usize,
+}
+
+impl Flights {
+    /// An empty board; at most `max_followers` wait on one flight.
+    pub fn new(max_followers: usize) -> Self {
+        Self { board: Arc::default(), max_followers }
+    }
+
+    /// Joins the flight of `key`, or starts it.
+    pub fn join(&self, key: FlightKey) -> Joined {
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = board.get(&key).and_then(Weak::upgrade) {
+            if flight.grown.receiver_count() > self.max_followers {
+                return Joined::Full;
+            }
+            return Joined::Follow(Reader::new(flight));
+        }
+        let flight = Arc::new(Flight::new());
+        board.insert(key, Arc::downgrade(&flight));
+        drop(board);
+        let reader = Reader::new(Arc::clone(&flight));
+        Joined::Lead(Leader { flight, key, flights: self.clone() }, reader)
+    }
+
+    /// A flight that nobody can join: for a request that goes alone but is answered the same way.
+    pub fn alone(&self, key: FlightKey) -> (Leader, Reader) {
+        let flight = Arc::new(Flight::new());
+        let reader = Reader::new(Arc::clone(&flight));
+        (Leader { flight, key, flights: self.clone() }, reader)
+    }
+
+    /// Flights running now.
+    pub fn len(&self) -> usize {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// True when nothing runs.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn remove(&self, key: FlightKey, flight: &Arc<Flight>) {
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        if board.get(&key).is_some_and(|running| std::ptr::eq(running.as_ptr(), Arc::as_ptr(flight))) {
+            board.remove(&key);
+        }
+    }
+}

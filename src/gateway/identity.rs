@@ -1,0 +1,212 @@
+//! Who asks and what: credential to principal, body to request, both to keys.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::{Call, Gateway, flight::FlightKey};
+use crate::{
+    freshness::Bounds,
+    headers,
+    http::error::ClientError,
+    key::{Fingerprint, Partition, Principal, Scope, ScopeParts},
+    outcome::BypassReason,
+    policy::{Facts, Sharing},
+    wire::{
+        self, Family, Request,
+        directives::{Directives, MaxStale, Mode},
+    },
+};
+
+/// Label under which requests without a credential get a principal of their own.
+const ANONYMOUS: &str = "anonymous";
+
+/// The three keys of a request in one scope.
+#[derive(Debug, Clone, Copy)]
+pub struct Keys {
+    /// Isolation boundary.
+    pub scope: Scope,
+    /// Where similarity is searched.
+    pub partition: Partition,
+    /// Exact identity.
+    pub fingerprint: Fingerprint,
+}
+
+/// A request that the cache may be asked about.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The parsed body.
+    pub request: Request,
+    /// What the request asks of the cache, headers and body merged.
+    pub directives: Directives,
+    /// Who asks.
+    pub principal: Principal,
+    /// Keys in the scope of the credential, which every policy allows.
+    pub own: Keys,
+    shape: Vec<u8>,
+    organisation: Vec<String>,
+}
+
+impl Question {
+    /// The text to match by meaning, if meaning may be used.
+    pub fn query(&self) -> Option<&str> {
+        match &self.request.query {
+            Ok(query) if self.directives.mode != Some(Mode::Exact) => Some(query),
+            _ => None,
+        }
+    }
+
+    /// The keys under which entries of this sharing are kept.
+    pub fn keys(&self, sharing: Sharing, upstream: &str) -> Keys {
+        let principal = match sharing {
+            Sharing::Credential => return self.own,
+            // One deployment is one tenant until the configuration names several.
+            Sharing::Tenant | Sharing::Shared => None,
+        };
+        let organisation: Vec<&str> = match sharing {
+            Sharing::Tenant => self.organisation.iter().map(String::as_str).collect(),
+            Sharing::Credential | Sharing::Shared => Vec::new(),
+        };
+        let namespace = self.directives.namespace.as_deref().unwrap_or_default();
+        let scope = Scope::derive(&ScopeParts { principal, upstream, organisation: &organisation, namespace });
+        derive(scope, &self.request, &self.shape)
+    }
+
+    /// The text whose meaning tells the category: the last user turn, or all of them where it has none.
+    pub fn last_words(&self) -> &str {
+        self.request.query.as_deref().unwrap_or(&self.request.user_text)
+    }
+
+    /// What the policies' rules look at: all user turns, for an answer may rest on an earlier one.
+    pub fn facts<'a>(&'a self, call: &'a Call) -> Facts<'a> {
+        let path = call.path_and_query.split('?').next().unwrap_or_default();
+        Facts {
+            path,
+            model: &self.request.model,
+            system: &self.request.system,
+            query: &self.request.user_text,
+            header_category: self.directives.category.as_deref(),
+        }
+    }
+
+    /// Labels for group purge: the app's own, and one for each named source.
+    pub fn tags(&self) -> Vec<String> {
+        let sources = self.directives.sources.iter().map(|source| source.name.clone());
+        let mut tags: Vec<String> = self.directives.tags.iter().cloned().chain(sources).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        tags
+    }
+
+    /// The bounds on an entry's age that the request sets.
+    pub fn bounds(&self) -> Bounds {
+        let Directives { max_age, min_fresh, max_stale, stale_if_error, ttl, .. } = &self.directives;
+        let max_stale = max_stale.map(|stale| match stale {
+            MaxStale::Within(time) => time,
+            MaxStale::Any => Duration::MAX,
+        });
+        Bounds {
+            max_age: *max_age,
+            min_fresh: *min_fresh,
+            max_stale,
+            stale_if_error: *stale_if_error,
+            ttl_limit: *ttl,
+        }
+    }
+
+    /// What makes two requests the same flight: the question, and every term it is asked under.
+    pub fn flight_key(&self) -> FlightKey {
+        let terms = format!("{:?}{:?}", self.request.max_tokens, self.directives);
+        let digest = blake3::hash(terms.as_bytes());
+        let mut first = [0u8; 8];
+        first.copy_from_slice(&digest.as_bytes()[..8]);
+        FlightKey { fingerprint: self.own.fingerprint, terms: u64::from_le_bytes(first) }
+    }
+}
+
+/// Why a request is not a question for the cache.
+#[derive(Debug)]
+pub(super) enum Unanswerable {
+    /// Refused outright.
+    Refused(ClientError),
+    /// Goes to the upstream without the cache.
+    Bypassed(BypassReason, Bytes),
+}
+
+impl Gateway {
+    /// The principal behind a call's credential.
+    pub(super) fn identify(&self, call: &Call) -> Result<Principal, ClientError> {
+        let key = &self.parts.principal_key;
+        match headers::credential(&call.headers) {
+            Some(credential) => Ok(key.principal(credential.kind, &credential.bytes)),
+            None if self.parts.settings.allow_anonymous => Ok(key.principal(ANONYMOUS, b"")),
+            None => Err(ClientError::Unauthenticated),
+        }
+    }
+
+    /// Parses a call into a question, or says where it goes instead.
+    pub(super) fn understand(&self, call: &Call) -> Result<Question, Unanswerable> {
+        let principal = self.identify(call).map_err(Unanswerable::Refused)?;
+        let asked = Directives::from_headers(&call.headers)
+            .map_err(|error| Unanswerable::Refused(ClientError::BadDirective(error.to_string())))?;
+        let parsed = wire::parse(call.family.unwrap_or(Family::Chat), &call.body, &self.parts.settings.chat);
+        let bypass = |why, body| {
+            let refused = asked.only_if_cached;
+            Err(if refused { Unanswerable::Refused(ClientError::OnlyIfCached) } else { Unanswerable::Bypassed(why, body) })
+        };
+        let request = match parsed {
+            Ok(request) => request,
+            Err(why) => return bypass(why, call.body.clone()),
+        };
+        let directives = asked.clone().merged(request.body_directives.clone());
+        if let Some(why) = request.bypass.or_else(|| opted_out(&directives)) {
+            return bypass(why, request.plain_body);
+        }
+        Ok(self.question(call, principal, request, directives))
+    }
+
+    fn question(&self, call: &Call, principal: Principal, request: Request, directives: Directives) -> Question {
+        let organisation = headers::organisation(&call.headers);
+        let names: Vec<&str> = organisation.iter().map(String::as_str).collect();
+        let shape = answer_shape(&request, &call.headers, &call.path_and_query, &directives);
+        let scope = Scope::derive(&ScopeParts {
+            principal: Some(principal),
+            upstream: self.parts.upstream.base_url(),
+            organisation: &names,
+            namespace: directives.namespace.as_deref().unwrap_or_default(),
+        });
+        let own = derive(scope, &request, &shape);
+        Question { request, directives, principal, own, shape, organisation }
+    }
+}
+
+fn opted_out(directives: &Directives) -> Option<BypassReason> {
+    if directives.no_store {
+        return Some(BypassReason::NoStore);
+    }
+    (directives.mode == Some(Mode::Off)).then_some(BypassReason::ModeOff)
+}
+
+fn derive(scope: Scope, request: &Request, shape: &[u8]) -> Keys {
+    let partition = Partition::derive(&scope, request.family.as_str(), shape);
+    Keys { scope, partition, fingerprint: Fingerprint::derive(&partition, &request.last_turn) }
+}
+
+/// Everything that shapes the answer and is not the query: body fields, protocol headers, query string, sources.
+fn answer_shape(request: &Request, headers: &HeaderMap, path_and_query: &str, directives: &Directives) -> Vec<u8> {
+    let mut parts: Vec<Vec<u8>> = vec![request.partition.clone()];
+    parts.extend(headers::versions(headers).into_iter().map(String::into_bytes));
+    let url_query = path_and_query.split_once('?').map_or("", |(_, query)| query);
+    parts.push(url_query.as_bytes().to_vec());
+    for source in &directives.sources {
+        parts.push(source.name.clone().into_bytes());
+        parts.push(source.version.clone().unwrap_or_default().into_bytes());
+    }
+    let mut shape = Vec::with_capacity(parts.iter().map(|p| p.len() + 8).sum());
+    for part in parts {
+        shape.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        shape.extend_from_slice(&part);
+    }
+    shape
+}

@@ -1,0 +1,91 @@
+//! What goes back to the client, and how a stored answer becomes it.
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::lookup::Served;
+use crate::{
+    clock::Timestamp,
+    headers::{self, CacheFacts, append_cache_status, cache_status},
+    outcome::{HitKind, Outcome},
+    upstream::BodyError,
+    wire::{Answer, Fresh, Shape},
+};
+
+/// Body of a [`Reply`].
+pub enum ReplyBody {
+    /// All of it.
+    Whole(Bytes),
+    /// As it comes; an `Err` item means the connection must abort, never end cleanly.
+    Stream(BoxStream<'static, Result<Bytes, BodyError>>),
+}
+
+impl std::fmt::Debug for ReplyBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.len()),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+/// A response, before it becomes HTTP.
+#[derive(Debug)]
+pub struct Reply {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body.
+    pub body: ReplyBody,
+}
+
+/// Renders a stored answer as a hit: a fresh id, today's `created`, and what it saved in headers.
+pub(super) fn hit(served: &Served, shape: Shape, now: Timestamp) -> Reply {
+    let answer = &served.entry.answer;
+    let fresh = Fresh::new(answer.family, now);
+    let mut reply = rendered(answer, &fresh, shape);
+    let facts = CacheFacts { ttl: Some(served.ttl_left), ..CacheFacts::default() };
+    append_cache_status(&mut reply.headers, &cache_status(served.outcome, &facts));
+    let headers = &mut reply.headers;
+    headers.insert(header::AGE, HeaderValue::from(served.age.as_secs()));
+    insert_text(headers, headers::ENTRY, &served.entry.id.to_string());
+    if let Outcome::Hit(HitKind::Semantic(similarity)) | Outcome::StaleHit(HitKind::Semantic(similarity), _) =
+        served.outcome
+    {
+        insert_text(headers, headers::SIMILARITY, &similarity.to_string());
+    }
+    if let Some(usage) = answer.usage {
+        headers.insert(headers::SAVED_INPUT_TOKENS, HeaderValue::from(usage.input));
+        headers.insert(headers::SAVED_OUTPUT_TOKENS, HeaderValue::from(usage.output));
+    }
+    if let Some(id) = answer.id() {
+        insert_text(headers, headers::ORIGIN_ID, id);
+    }
+    reply
+}
+
+/// An answer in the shape asked for, ready to send.
+pub(super) fn rendered(answer: &Answer, fresh: &Fresh, shape: Shape) -> Reply {
+    let mut headers = HeaderMap::with_capacity(16);
+    let body = match shape {
+        Shape::Json => {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            answer.render_json(fresh)
+        }
+        Shape::Stream { include_usage } => {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            answer.render_stream(fresh, include_usage)
+        }
+    };
+    Reply { status: StatusCode::OK, headers, body: ReplyBody::Whole(body) }
+}
+
+/// Inserts a header whose value is ours and printable; anything else is left out rather than failing a reply.
+pub(super) fn insert_text(headers: &mut HeaderMap, name: http::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

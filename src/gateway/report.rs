@@ -1,0 +1,306 @@
+//! One request's record: what became of it, told to the client in headers, to the log and to the metrics (I8).
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+use http::{HeaderValue, StatusCode, header};
+
+use super::{
+    Call, Gateway, Reply, ReplyBody,
+    flight::{Chunk, End, Reader},
+    lead::{Head, Landed, Opening},
+    lookup::Served,
+    reply::{self, insert_text},
+};
+use crate::{
+    clock::Timestamp,
+    headers::{self, CacheFacts, Stored, append_cache_status, cache_status},
+    http::error::ClientError,
+    metrics::InFlight,
+    outcome::{BypassReason, MissReason, NotStored, Outcome},
+    telemetry::{self, RequestFacts},
+    upstream::{BodyError, UpstreamBody, UpstreamRequest},
+    wire::{self, Family, Fresh, Shape},
+};
+
+/// The record of a running request.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    id: String,
+    family: Option<Family>,
+    started: tokio::time::Instant,
+    now: Timestamp,
+    model: String,
+    category: String,
+    outcome: Outcome,
+    error: Option<&'static str>,
+    not_stored: Option<NotStored>,
+    served: Option<Served>,
+    _in_flight: InFlight,
+}
+
+/// What following a flight came to.
+#[derive(Debug)]
+pub(super) enum Followed {
+    /// Answer with this.
+    Reply(Reply),
+    /// The cache has no part in it.
+    Bypass(BypassReason, String),
+    /// The flight's answer is not for this request.
+    GoAlone,
+    /// The leader vanished.
+    StartOver,
+}
+
+impl Ticket {
+    pub(super) fn open(gateway: &Gateway, call: &Call) -> Self {
+        Self {
+            id: format!("sem-{:016x}", fastrand::u64(..)),
+            family: call.family,
+            started: tokio::time::Instant::now(),
+            now: gateway.parts().clock.now(),
+            model: String::new(),
+            category: String::new(),
+            outcome: Outcome::Bypass(BypassReason::Refused),
+            error: None,
+            not_stored: None,
+            served: None,
+            _in_flight: gateway.parts().metrics.in_flight(),
+        }
+    }
+
+    /// The one reading of the clock for this request.
+    pub(super) const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    pub(super) fn model(&mut self, model: &str) {
+        model.clone_into(&mut self.model);
+    }
+
+    pub(super) fn category(&mut self, category: &str) {
+        category.clone_into(&mut self.category);
+    }
+
+    /// Refuses or fails the request in its own protocol.
+    pub(super) fn refused(&mut self, error: &ClientError) -> Reply {
+        self.error = Some(error.reason());
+        let mut reply = error.reply(self.family.unwrap_or(Family::Chat));
+        if matches!(error, ClientError::OnlyIfCached) {
+            self.outcome = Outcome::Unsatisfied;
+            append_cache_status(&mut reply.headers, &cache_status(Outcome::Unsatisfied, &CacheFacts::default()));
+        }
+        reply
+    }
+
+    /// Serves an entry.
+    pub(super) fn serve(&mut self, served: &Served, shape: Shape) -> Reply {
+        self.outcome = served.outcome;
+        self.category(&served.entry.category);
+        self.served = Some(served.clone());
+        let mut reply = reply::hit(served, shape, self.now);
+        insert_text(&mut reply.headers, headers::X_REQUEST_ID, &self.id);
+        reply
+    }
+
+    /// Notes that the request goes to a flight, as its leader or as a follower.
+    pub(super) const fn fetching(&mut self, reason: MissReason, leads: bool) {
+        self.outcome = if leads { Outcome::Miss(reason) } else { Outcome::Collapsed(reason) };
+    }
+
+    /// Waits for a flight's answer and puts it in the shape asked for.
+    pub(super) async fn follow(&mut self, mut reader: Reader, shape: Shape, leads: bool) -> Followed {
+        match reader.head().await {
+            Head::Entry(served) => Followed::Reply(self.serve(&served, shape)),
+            Head::Failed(error) => Followed::Reply(self.refused(&ClientError::Upstream(error))),
+            Head::Unsatisfied => Followed::Reply(self.refused(&ClientError::OnlyIfCached)),
+            Head::Bypass(why, category) => Followed::Bypass(why, category),
+            Head::Abandoned => Followed::StartOver,
+            Head::Streaming(opening) => self.streaming(reader, &opening, shape, leads).await,
+            Head::Whole(landed) => self.whole(&landed, shape, leads),
+        }
+    }
+
+    async fn streaming(&mut self, mut reader: Reader, opening: &Arc<Opening>, shape: Shape, leads: bool) -> Followed {
+        if opening.exclusive && !leads {
+            return Followed::GoAlone;
+        }
+        self.category(&opening.category);
+        match shape {
+            Shape::Stream { include_usage } => {
+                let mut reply = self.fetched(opening, Stored::Unknown, None, leads);
+                reply.body = ReplyBody::Stream(follow_body(reader, include_usage));
+                Followed::Reply(reply)
+            }
+            // The leader asked for this very shape: an oversized answer, passed through as it comes.
+            Shape::Json if leads => {
+                let mut reply = self.fetched(opening, Stored::Unknown, None, leads);
+                reply.body = ReplyBody::Stream(follow_body(reader, true));
+                Followed::Reply(reply)
+            }
+            Shape::Json => match reader.end().await {
+                (End::Complete, Some(answer)) => {
+                    let mut reply = reply::rendered(&answer, &Fresh::original(&answer), shape);
+                    self.outcome = Outcome::Collapsed(opening.reason);
+                    append_cache_status(&mut reply.headers, &cache_status(Outcome::Collapsed(opening.reason), &CacheFacts::default()));
+                    Followed::Reply(reply)
+                }
+                (End::Complete, None) => Followed::GoAlone,
+                (End::Broken, _) => Followed::Reply(self.refused(&ClientError::BrokenAnswer)),
+            },
+        }
+    }
+
+    fn whole(&mut self, landed: &Landed, shape: Shape, leads: bool) -> Followed {
+        let Landed { opening, body, answer, stored } = landed;
+        if opening.exclusive && !leads {
+            return Followed::GoAlone;
+        }
+        self.category(&opening.category);
+        let (told, ttl) = match stored {
+            Ok(ttl) => (Stored::Yes, Some(*ttl)),
+            Err(why) => (Stored::No(*why), None),
+        };
+        let mut reply = self.fetched(opening, told, ttl, leads);
+        let streamed = matches!(shape, Shape::Stream { .. }) && opening.status == StatusCode::OK;
+        match answer {
+            _ if !streamed => {
+                reply.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+                reply.body = ReplyBody::Whole(body.clone());
+            }
+            Some(answer) => {
+                let rendered = reply::rendered(answer, &Fresh::original(answer), shape);
+                reply.headers.remove(header::CONTENT_LENGTH);
+                reply.headers.extend(rendered.headers);
+                reply.body = rendered.body;
+            }
+            None if leads => return Followed::Reply(self.unstreamable(reply, body)),
+            None => return Followed::GoAlone,
+        }
+        Followed::Reply(reply)
+    }
+
+    /// JSON that answers a stream request and cannot become a stream. A body with an `error` goes as one event, which
+    /// SDKs raise; anything else is our error, for a JSON body would read as an empty stream (wire.md 0, finding 10).
+    fn unstreamable(&mut self, mut reply: Reply, body: &Bytes) -> Reply {
+        let Some(event) = wire::error_event(self.family.unwrap_or(Family::Chat), body) else {
+            return self.refused(&ClientError::WrongShape);
+        };
+        reply.headers.remove(header::CONTENT_LENGTH);
+        reply.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+        reply.body = ReplyBody::Whole(event);
+        reply
+    }
+
+    fn fetched(&mut self, opening: &Opening, stored: Stored, ttl: Option<i64>, leads: bool) -> Reply {
+        self.fetching(opening.reason, leads);
+        if let Stored::No(why) = stored {
+            self.not_stored = Some(why);
+        }
+        let mut headers = opening.headers.clone();
+        let facts = CacheFacts { ttl, fwd_status: Some(opening.status), stored, ..CacheFacts::default() };
+        append_cache_status(&mut headers, &cache_status(self.outcome, &facts));
+        Reply { status: opening.status, headers, body: ReplyBody::Whole(Bytes::new()) }
+    }
+
+    /// Closes the record: the headers every reply has, one log event, the metrics.
+    pub(super) fn close(self, gateway: &Gateway, mut reply: Reply) -> Reply {
+        let headers = &mut reply.headers;
+        insert_text(headers, headers::REQUEST_ID, &self.id);
+        headers.insert(headers::CACHE, HeaderValue::from_static(self.outcome.label()));
+        if !self.category.is_empty() {
+            insert_text(headers, headers::CATEGORY, &self.category);
+        }
+        let latency = self.started.elapsed();
+        let metrics = &gateway.parts().metrics;
+        metrics.request(self.family, &self.category, self.outcome, latency);
+        if let Some(served) = &self.served {
+            metrics.saved(served.entry.answer.usage, None);
+        }
+        self.log(reply.status, latency);
+        reply
+    }
+
+    fn log(&self, status: StatusCode, latency: Duration) {
+        let served = self.served.as_ref();
+        telemetry::request_event(&RequestFacts {
+            request_id: &self.id,
+            family: self.family,
+            model: &self.model,
+            category: &self.category,
+            outcome: self.outcome,
+            status: status.as_u16(),
+            entry: served.map(|served| served.entry.id),
+            age_ms: served.map(|served| millis(served.age)),
+            latency_us: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
+            upstream_ms: None,
+            usage: served.and_then(|served| served.entry.answer.usage),
+            not_stored: self.not_stored,
+            broken: self.error,
+        });
+    }
+}
+
+impl Gateway {
+    /// Sends a call with its whole body to the upstream, without the cache.
+    pub(super) async fn send_alone(&self, call: Call, body: Bytes, why: BypassReason, ticket: &mut Ticket) -> Reply {
+        self.pipe(call, UpstreamBody::Whole(body), Outcome::Bypass(why), ticket).await
+    }
+
+    /// Upstream to client, byte for byte.
+    pub(super) async fn pipe(&self, call: Call, body: UpstreamBody, outcome: Outcome, ticket: &mut Ticket) -> Reply {
+        let Call { method, path_and_query, mut headers, .. } = call;
+        headers::prepare_for_upstream(&mut headers);
+        if matches!(body, UpstreamBody::Whole(_)) {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+        let request = UpstreamRequest { method, path_and_query, headers, body };
+        match self.parts.upstream.send(request).await {
+            Ok(response) => {
+                ticket.outcome = outcome;
+                let mut headers = response.headers;
+                let facts = CacheFacts { fwd_status: Some(response.status), ..CacheFacts::default() };
+                append_cache_status(&mut headers, &cache_status(outcome, &facts));
+                Reply { status: response.status, headers, body: ReplyBody::Stream(response.body) }
+            }
+            Err(error) => ticket.refused(&ClientError::Upstream(error)),
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A flight's chunks as a body: all that is there at once, then as they come.
+fn follow_body(reader: Reader, include_usage: bool) -> stream::BoxStream<'static, Result<Bytes, BodyError>> {
+    stream::unfold(Some(reader), move |reader| async move {
+        let mut reader = reader?;
+        loop {
+            match reader.next().await {
+                Ok(chunks) => {
+                    let bytes = joined(&chunks, include_usage);
+                    if !bytes.is_empty() {
+                        return Some((Ok(bytes), Some(reader)));
+                    }
+                }
+                Err(End::Complete) => return None,
+                Err(End::Broken) => return Some((Err(BodyError("the upstream broke off".to_owned())), None)),
+            }
+        }
+    })
+    .boxed()
+}
+
+fn joined(chunks: &[Chunk], include_usage: bool) -> Bytes {
+    let mut parts = chunks.iter().filter_map(|chunk| if include_usage { Some(&chunk.raw) } else { chunk.without_usage.as_ref() });
+    let Some(first) = parts.next() else { return Bytes::new() };
+    let Some(second) = parts.next() else { return first.clone() };
+    let mut joined = BytesMut::from(first.as_ref());
+    joined.extend_from_slice(second);
+    for part in parts {
+        joined.extend_from_slice(part);
+    }
+    joined.freeze()
+}

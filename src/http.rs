@@ -1,0 +1,23 @@
+//! The data plane: which path goes where, and the layers around it.
+//!
+//! axum stays in this module and in `admin`. Handlers turn an HTTP request into a [`Call`], ask the gateway and turn
+//! its [`Reply`] back; they decide nothing about caching.
+
+pub mod error;
+mod proxy;
+pub mod serve;
+
+use std::sync::Arc;
+
+use axum::{Router, routing::any};
+
+use crate::gateway::Gateway;
+
+/// The whole public surface of the data plane: chat completions are cached, everything else passes through untouched.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", any(proxy::chat))
+        .route("/chat/completions", any(proxy::chat))
+        .fallback(proxy::pass_through)
+        .with_state(gateway)
+}

@@ -1,0 +1,99 @@
+//! Our own errors, each with one status and one body in the shape of the caller's protocol.
+//!
+//! Errors of the upstream never come here: they pass through unchanged.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use crate::{
+    gateway::{Reply, ReplyBody},
+    upstream::UpstreamError,
+    wire::{self, Family},
+};
+
+/// Why the gateway itself refuses or fails a request.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ClientError {
+    /// No credential where one is needed.
+    #[error("no credential: send your provider key as `Authorization: Bearer ...` (or set allow_anonymous = true for this gateway)")]
+    Unauthenticated,
+    /// The body is above the gateway's limit.
+    #[error("request body is larger than this gateway's limit of {limit} bytes (limits.body_bytes)")]
+    BodyTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The client broke its own body.
+    #[error("request body ended early")]
+    BodyBroken,
+    /// A directive header that cannot be read.
+    #[error("{0}")]
+    BadDirective(String),
+    /// `only-if-cached`, and it is not.
+    #[error("not in the cache, and the request said only-if-cached")]
+    OnlyIfCached,
+    /// The gateway has too much to do.
+    #[error("this gateway is at its limit of concurrent requests; try again shortly")]
+    Overloaded,
+    /// The upstream gave no answer.
+    #[error("{0}")]
+    Upstream(#[from] UpstreamError),
+    /// The upstream's answer cannot be given in the shape asked for.
+    #[error("the upstream answered a stream request with JSON that cannot be streamed")]
+    WrongShape,
+    /// The upstream broke its answer before it could be given.
+    #[error("the upstream broke off its answer")]
+    BrokenAnswer,
+}
+
+impl ClientError {
+    /// Status, error type and stable code.
+    const fn parts(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "authentication_error", "no_credential"),
+            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", "body_too_large"),
+            Self::BodyBroken => (StatusCode::BAD_REQUEST, "invalid_request_error", "body_broken"),
+            Self::BadDirective(_) => (StatusCode::BAD_REQUEST, "invalid_request_error", "bad_directive"),
+            Self::OnlyIfCached => (StatusCode::GATEWAY_TIMEOUT, "cache_error", "only_if_cached_miss"),
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded_error", "overloaded"),
+            Self::Upstream(UpstreamError::Timeout) => (StatusCode::GATEWAY_TIMEOUT, "upstream_error", "upstream_timeout"),
+            Self::Upstream(UpstreamError::ClientBody(_)) => {
+                (StatusCode::BAD_REQUEST, "invalid_request_error", "body_broken")
+            }
+            Self::Upstream(UpstreamError::Connect(_)) => (StatusCode::BAD_GATEWAY, "upstream_error", "upstream_connect"),
+            Self::Upstream(UpstreamError::Broken(_)) | Self::BrokenAnswer => {
+                (StatusCode::BAD_GATEWAY, "upstream_error", "upstream_broken")
+            }
+            Self::WrongShape => (StatusCode::BAD_GATEWAY, "upstream_error", "upstream_shape"),
+        }
+    }
+
+    /// The status it is answered with.
+    pub const fn status(&self) -> StatusCode {
+        self.parts().0
+    }
+
+    /// Stable reason for logs and metrics.
+    pub const fn reason(&self) -> &'static str {
+        self.parts().2
+    }
+
+    /// The reply in the shape of `family`.
+    pub fn reply(&self, family: Family) -> Reply {
+        let (status, kind, code) = self.parts();
+        let body: Bytes = wire::error_body(family, kind, &self.to_string(), code);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        match self {
+            // Stops the official SDKs from asking three times (wire.md section 0, finding 9).
+            Self::OnlyIfCached => {
+                headers.insert("x-should-retry", HeaderValue::from_static("false"));
+            }
+            Self::Overloaded => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        Reply { status, headers, body: ReplyBody::Whole(body) }
+    }
+}

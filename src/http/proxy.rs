@@ -1,0 +1,121 @@
+//! Handlers of the data plane: HTTP to [`Call`], [`Reply`] to HTTP.
+
+use std::{pin::Pin, sync::Arc, task::Poll};
+
+use axum::{
+    body::{Body, BodyDataStream},
+    extract::State,
+    response::Response,
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+use http::{Method, Request, header, request::Parts};
+
+use super::error::ClientError;
+use crate::{
+    gateway::{Call, Gateway, Reply, ReplyBody},
+    outcome::BypassReason,
+    upstream::{BodyError, UpstreamBody},
+    wire::Family,
+};
+
+/// Chat completions: `POST` goes through the cache, other methods pass through.
+pub(super) async fn chat(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    if request.method() != Method::POST {
+        return pass_through(State(gateway), request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let limits = gateway.limits();
+    if declared_length(&parts).is_some_and(|length| length > limits.body_bytes) {
+        return respond(ClientError::BodyTooLarge { limit: limits.body_bytes }.reply(Family::Chat));
+    }
+    let reply = match collect(body, limits.cacheable_body_bytes).await {
+        Collected::Whole(body) => Box::pin(gateway.answer(call(&parts, Some(Family::Chat), body))).await,
+        Collected::TooLarge(body) => {
+            let head = call(&parts, Some(Family::Chat), Bytes::new());
+            Box::pin(gateway.forward(head, UpstreamBody::Stream(body), BypassReason::BodyTooLarge)).await
+        }
+        Collected::Broken => ClientError::BodyBroken.reply(Family::Chat),
+    };
+    respond(reply)
+}
+
+/// Everything else: streamed to the upstream and back.
+pub(super) async fn pass_through(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = if http_body::Body::is_end_stream(&body) {
+        UpstreamBody::Whole(Bytes::new())
+    } else {
+        UpstreamBody::Stream(body_stream(body.into_data_stream()))
+    };
+    respond(Box::pin(gateway.forward(call(&parts, None, Bytes::new()), body, BypassReason::Passthrough)).await)
+}
+
+fn call(parts: &Parts, family: Option<Family>, body: Bytes) -> Call {
+    let path_and_query = parts.uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
+    Call { family, method: parts.method.clone(), path_and_query, headers: parts.headers.clone(), body }
+}
+
+fn declared_length(parts: &Parts) -> Option<usize> {
+    parts.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn body_stream(data: BodyDataStream) -> stream::BoxStream<'static, Result<Bytes, BodyError>> {
+    data.map(|chunk| chunk.map_err(|error| BodyError(error.to_string()))).boxed()
+}
+
+enum Collected {
+    Whole(Bytes),
+    TooLarge(stream::BoxStream<'static, Result<Bytes, BodyError>>),
+    Broken,
+}
+
+/// Reads the body up to `limit`; a longer one comes back as a stream that starts with what was read.
+async fn collect(body: Body, limit: usize) -> Collected {
+    let mut data = body.into_data_stream();
+    let mut first: Option<Bytes> = None;
+    let mut joined = BytesMut::new();
+    while let Some(chunk) = data.next().await {
+        let Ok(chunk) = chunk else { return Collected::Broken };
+        match first.take() {
+            None if joined.is_empty() => first = Some(chunk),
+            None => joined.extend_from_slice(&chunk),
+            Some(one) => {
+                joined.extend_from_slice(&one);
+                joined.extend_from_slice(&chunk);
+            }
+        }
+        if joined.len().max(first.as_ref().map_or(0, Bytes::len)) > limit {
+            let read = first.unwrap_or_else(|| joined.freeze());
+            return Collected::TooLarge(stream::iter([Ok(read)]).chain(body_stream(data)).boxed());
+        }
+    }
+    Collected::Whole(first.unwrap_or_else(|| joined.freeze()))
+}
+
+fn respond(reply: Reply) -> Response {
+    let Reply { status, headers, body } = reply;
+    let body = match body {
+        ReplyBody::Whole(bytes) => Body::from(bytes),
+        ReplyBody::Stream(stream) => Body::new(StreamBody(stream)),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// A reply's stream as an HTTP body; an `Err` aborts the connection instead of ending it.
+struct StreamBody(stream::BoxStream<'static, Result<Bytes, BodyError>>);
+
+impl http_body::Body for StreamBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+        self.0.poll_next_unpin(context).map(|next| next.map(|chunk| chunk.map(http_body::Frame::data)))
+    }
+}

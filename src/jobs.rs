@@ -1,0 +1,232 @@
+//! Background work around the request path: rebuilding the index, re-embedding, examples, reaping, watching policies.
+//!
+//! Each job runs under a name in `tasks` and ends at its next step when the gateway stops. None of them can make an
+//! answer servable that the request path would refuse: they only fill derived copies and reclaim space.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cache::Cache,
+    clock::Timestamp,
+    embed::{EmbedError, Embedder},
+    gateway::Gateway,
+    metrics::{Reload, RemovalCause},
+    policy::{Examples, PolicyEvent, PolicySet},
+    store::{Expired, StoreError, Upkeep},
+};
+
+/// Vectors read from the store at a time.
+const PAGE: u32 = 4096;
+/// Entries removed in one go, so that reaping never holds the writer for long.
+const REAP_BATCH: u32 = 512;
+/// Time between two rounds of reaping.
+const REAP_EVERY: Duration = Duration::from_secs(30);
+/// Pause before examples are tried again.
+const LEARN_AGAIN: Duration = Duration::from_secs(5);
+/// Entries re-embedded between two lines of progress.
+const PROGRESS_EVERY: usize = 1000;
+
+/// Fills the index with the vectors that `embedder` made. Returns how many.
+pub async fn rebuild_index(store: &dyn Upkeep, cache: &Cache, embedder: &str) -> Result<usize, StoreError> {
+    let mut count = 0;
+    let mut after = None;
+    loop {
+        let page = store.vectors(after, PAGE).await?;
+        for vector in page.items.iter().filter(|vector| vector.embedder == embedder) {
+            cache.index().insert(vector.partition, vector.id, &vector.embedding);
+            count += 1;
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(count),
+        }
+    }
+}
+
+/// Gives entries of another embedder a vector of this one; until then they are found exactly only, never mixed.
+pub async fn re_embed(store: Arc<dyn Upkeep>, cache: Arc<Cache>, embedder: Arc<dyn Embedder>, stop: CancellationToken) {
+    let mut done = 0usize;
+    let mut after = None;
+    while !stop.is_cancelled() {
+        let page = match store.unembedded(embedder.fingerprint().to_owned(), after, PAGE).await {
+            Ok(page) => page,
+            Err(error) => return tracing::warn!(reason = error.reason(), %error, "re-embedding stopped"),
+        };
+        for item in page.items {
+            if stop.is_cancelled() {
+                return;
+            }
+            match embedder.embed(&item.query).await {
+                Ok(vector) => {
+                    let Ok(Some(entry)) = cache.get(item.id).await else { continue };
+                    let fingerprint = embedder.fingerprint().to_owned();
+                    if let Err(error) = store.set_embedding(item.id, fingerprint, vector.clone()) {
+                        return tracing::warn!(reason = error.reason(), %error, "re-embedding stopped");
+                    }
+                    cache.index().insert(entry.partition, item.id, &vector);
+                    done += 1;
+                    if done.is_multiple_of(PROGRESS_EVERY) {
+                        tracing::info!(done, "re-embedding with the new model");
+                    }
+                }
+                Err(EmbedError::TooLong { .. }) => {}
+                Err(error) => return tracing::warn!(reason = error.reason(), %error, "re-embedding stopped"),
+            }
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    if done > 0 {
+        tracing::info!(done, "re-embedding finished");
+    }
+}
+
+/// Makes the vectors of the policies' examples, from those kept in the store where it has them.
+pub async fn learn_examples(
+    store: &dyn Upkeep,
+    embedder: &dyn Embedder,
+    policies: &PolicySet,
+) -> Result<Examples, EmbedError> {
+    let wanted: Vec<(String, String)> =
+        policies.example_texts().map(|(category, text)| (category.to_owned(), text.to_owned())).collect();
+    let texts = wanted.iter().map(|(_, text)| text.clone()).collect();
+    let kept = store.example_vectors(embedder.fingerprint().to_owned(), texts).await.unwrap_or_else(|error| {
+        tracing::warn!(reason = error.reason(), %error, "example vectors not read");
+        vec![None; wanted.len()]
+    });
+    let mut examples = Vec::with_capacity(wanted.len());
+    let mut fresh = Vec::new();
+    for ((category, text), kept) in wanted.into_iter().zip(kept) {
+        let vector = match kept {
+            Some(vector) => vector,
+            None => {
+                let vector = embedder.embed(&text).await?;
+                fresh.push((text.clone(), vector.clone()));
+                vector
+            }
+        };
+        examples.push((category, text, vector));
+    }
+    if !fresh.is_empty()
+        && let Err(error) = store.keep_example_vectors(embedder.fingerprint().to_owned(), fresh)
+    {
+        tracing::debug!(reason = error.reason(), "example vectors not kept");
+    }
+    Ok(Examples::new(policies, examples))
+}
+
+/// Reclaims what today's policies will never serve again, and the least used beyond the disk budget.
+pub async fn reap(gateway: Arc<Gateway>, store: Arc<dyn Upkeep>, budget: u64, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(REAP_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        if let Err(error) = reap_once(&gateway, store.as_ref(), budget).await {
+            tracing::warn!(reason = error.reason(), %error, "reaping failed");
+        }
+    }
+}
+
+/// One round of [`reap`].
+pub async fn reap_once(gateway: &Gateway, store: &dyn Upkeep, budget: u64) -> Result<(), StoreError> {
+    let parts = gateway.parts();
+    let policies = parts.policies.current();
+    let now = parts.clock.now();
+    for (category, _) in store.categories().await? {
+        let expired = expired(&policies, category, now);
+        loop {
+            let gone = store.reap(expired.clone(), REAP_BATCH).await?;
+            parts.cache.forget(&gone, true);
+            parts.metrics.removed(RemovalCause::Expired, gone.len() as u64);
+            if gone.len() < REAP_BATCH as usize {
+                break;
+            }
+        }
+    }
+    loop {
+        let gone = store.evict_to(budget, REAP_BATCH).await?;
+        parts.cache.forget(&gone, true);
+        parts.metrics.removed(RemovalCause::Evicted, gone.len() as u64);
+        if gone.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+fn expired(policies: &PolicySet, category: String, now: Timestamp) -> Expired {
+    let freshness = policies.get(&category).unwrap_or_else(|| policies.default_policy()).freshness;
+    let stale = freshness.longest_stale();
+    Expired {
+        category,
+        generated_before: now.minus(freshness.ttl.saturating_add(stale)),
+        invalidated_before: now.minus(stale),
+    }
+}
+
+/// Follows edits of the policy files; a set with any problem changes nothing.
+pub async fn watch_policies(gateway: Arc<Gateway>, dir: PathBuf, store: Arc<dyn Upkeep>, stop: CancellationToken) {
+    let (changed, mut changes) = tokio::sync::mpsc::unbounded_channel();
+    let policies = Arc::clone(&gateway.parts().policies);
+    let watching = policies.watch(&dir, stop.clone(), |event| {
+        report(&event);
+        gateway.parts().metrics.policy_reload(match event {
+            PolicyEvent::Reloaded(_) => Reload::Accepted,
+            PolicyEvent::Refused(_) => Reload::Refused,
+        });
+        if matches!(event, PolicyEvent::Reloaded(_)) {
+            // The receiver lives as long as this function.
+            let _ = changed.send(());
+        }
+    });
+    let learning = async {
+        while changes.recv().await.is_some() {
+            relearn(&gateway, store.as_ref()).await;
+        }
+    };
+    tokio::select! {
+        () = watching => {}
+        () = learning => {}
+    }
+}
+
+fn report(event: &PolicyEvent) {
+    match event {
+        PolicyEvent::Reloaded(set) => tracing::info!(revision = set.revision(), "policies reloaded"),
+        PolicyEvent::Refused(problems) => {
+            for problem in problems {
+                tracing::error!(file = problem.file, line = problem.line, key = problem.key, "{}", problem.message);
+            }
+            tracing::error!(problems = problems.len(), "policy edit refused, the old policies stay in force");
+        }
+    }
+}
+
+/// Makes the example vectors of today's policies; on failure the old ones go on.
+pub async fn relearn(gateway: &Gateway, store: &dyn Upkeep) {
+    let parts = gateway.parts();
+    let policies = parts.policies.current();
+    match learn_examples(store, parts.embedder.as_ref(), &policies).await {
+        Ok(examples) => gateway.learn_examples(examples),
+        Err(error) => tracing::warn!(reason = error.reason(), %error, "policy examples have no vectors yet"),
+    }
+}
+
+/// Tries [`relearn`] until it works: without examples, questions that no rule decides go upstream uncached.
+pub async fn learn_until_warm(gateway: Arc<Gateway>, store: Arc<dyn Upkeep>, stop: CancellationToken) {
+    loop {
+        relearn(&gateway, store.as_ref()).await;
+        if gateway.is_warm() {
+            return;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LEARN_AGAIN) => {}
+        }
+    }
+}
