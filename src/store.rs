@@ -109,7 +109,7 @@ pub enum StoreError {
     Thread(#[source] std::io::Error),
     /// The database said no.
     #[error("database error: {0}")]
-    Database(#[source] rusqlite::Error),
+    Database(rusqlite::Error),
     /// A row does not decode.
     #[error("entry {id} is damaged: {what}")]
     Damaged {

@@ -222,7 +222,7 @@ impl Examination<'_> {
         let ids = statement.query_map([], |row| id(row, 0))?.collect::<rusqlite::Result<Vec<_>>>()?;
         self.report.entries = ids.len() as u64;
         for id in ids {
-            match read::entry_by_id(self.conn, id) {
+            match read::get(self.conn, id) {
                 Ok(_) => {}
                 // Looked at below, where the vector alone can be removed.
                 Err(StoreError::Damaged { what: "vector", .. }) => {}

@@ -17,6 +17,8 @@ use crate::{
 
 type Read<T> = Result<T, StoreError>;
 
+// `CROSS JOIN` holds SQLite to the order given: left free, it may read the large tables whole and sort them.
+
 /// The columns of a [`Record`] and its checksum, in the order of [`record`].
 macro_rules! select_entry {
     ($condition:literal) => {
@@ -31,22 +33,16 @@ macro_rules! select_entry {
 }
 
 pub(super) fn find(conn: &Connection, fingerprint: &Fingerprint) -> Read<Option<Found>> {
-    // One snapshot for both looks, so that an alias whose entry is replaced in between is not half seen.
-    let tx = conn.unchecked_transaction()?;
-    if let Some(entry) = entry(&tx, select_entry!("fingerprint = ?"), fingerprint.as_bytes())? {
-        return Ok(Some(Found { entry, via_alias: false }));
-    }
-    let by_alias = select_entry!("entries.id = (SELECT entry_id FROM aliases WHERE fingerprint = ?)");
-    Ok(entry(&tx, by_alias, fingerprint.as_bytes())?.map(|entry| Found { entry, via_alias: true }))
+    let own_or_alias = select_entry!(
+        "entries.id = coalesce((SELECT id FROM entries WHERE fingerprint = ?1),
+                               (SELECT entry_id FROM aliases WHERE fingerprint = ?1))"
+    );
+    let entry = entry(conn, own_or_alias, fingerprint.as_bytes())?;
+    Ok(entry.map(|entry| Found { via_alias: entry.fingerprint != *fingerprint, entry }))
 }
 
+/// Reads the entry as it is stored, and never a damaged one.
 pub(super) fn get(conn: &Connection, id: EntryId) -> Read<Option<Entry>> {
-    let tx = conn.unchecked_transaction()?;
-    entry_by_id(&tx, id)
-}
-
-/// As [`get`], inside the caller's transaction.
-pub(super) fn entry_by_id(conn: &Connection, id: EntryId) -> Read<Option<Entry>> {
     entry(conn, select_entry!("entries.id = ?"), &write::row_id(id))
 }
 
@@ -56,6 +52,7 @@ fn entry(conn: &Connection, sql: &str, key: &dyn ToSql) -> Read<Option<Entry>> {
     let Some(row) = rows.next()? else { return Ok(None) };
     let id: i64 = row.get(0)?;
     let (record, checksum) = record(row).map_err(|error| unreadable(id, error))?;
+    // While `rows` is open, both see one moment of the database.
     let tags = tags(conn, id)?;
     record.into_entry(&checksum, tags).map(Some)
 }
@@ -141,7 +138,7 @@ pub(super) fn stats(conn: &Connection) -> Read<StoreStats> {
 
 pub(super) fn vectors(conn: &Connection, after: Option<EntryId>, limit: u32) -> Read<Page<StoredVector>> {
     let mut statement = conn.prepare_cached(
-        "SELECT entry_id, partition, embedder, embedding, query FROM vectors JOIN entries ON entries.id = entry_id
+        "SELECT entry_id, partition, embedder, embedding, query FROM vectors CROSS JOIN entries ON entries.id = entry_id
          WHERE entry_id > ? ORDER BY entry_id LIMIT ?",
     )?;
     let mut rows = statement.query(params![after.map_or(0, write::row_id), limit])?;
@@ -175,7 +172,7 @@ pub(super) fn unembedded(
     limit: u32,
 ) -> Read<Page<Unembedded>> {
     let mut statement = conn.prepare_cached(
-        "SELECT entry_id, query FROM vectors JOIN entries ON entries.id = entry_id
+        "SELECT entry_id, query FROM vectors CROSS JOIN entries ON entries.id = entry_id
          WHERE entry_id > ? AND embedder <> ? AND query IS NOT NULL ORDER BY entry_id LIMIT ?",
     )?;
     let rows = statement.query_map(params![after.map_or(0, write::row_id), embedder, limit], |row| {

@@ -67,6 +67,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let conn = Connection::open_with_flags(path, flags).map_err(|error| named(path, error.into()))?;
     conn.busy_timeout(BUSY)?;
     conn.set_prepared_statement_cache_capacity(32);
+    conn.execute_batch("PRAGMA temp_store = MEMORY")?;
     Ok(conn)
 }
 

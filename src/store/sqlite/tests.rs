@@ -220,6 +220,33 @@ async fn hard_purged_text_is_in_no_file() {
 }
 
 #[tokio::test]
+async fn housekeeping_gives_freed_pages_back_step_by_step() {
+    let (store, dir) = fresh();
+    for n in 0..400 {
+        let mut large = entry(store.next_id(), &format!("q{n}"));
+        large.answer.text = (0..20_000).map(|_| fastrand::alphanumeric()).collect();
+        store.admit(large, Durability::Behind).await.unwrap();
+    }
+    store.purge(Selector::default(), Hardness::Hard, false).await.unwrap();
+    store.close().await.unwrap();
+    let size = || std::fs::metadata(schema::database_path(dir.path())).unwrap().len();
+    let before = size();
+    let mut writer = Writer {
+        conn: schema::open_writer(dir.path()).unwrap(),
+        queue: Arc::clone(&store.queue),
+        next_id: Arc::default(),
+        synced: true,
+        scrub_owed: true,
+    };
+    let mut steps = 1;
+    while writer.tidy_up() {
+        steps += 1;
+    }
+    drop(writer);
+    assert!(steps > 1 && size() < before / 2, "{steps} steps from {before} to {}", size());
+}
+
+#[tokio::test]
 async fn a_purge_leaves_a_trail_without_text() {
     let (store, dir) = fresh();
     store.admit(entry(store.next_id(), "a private question"), Durability::Through).await.unwrap();

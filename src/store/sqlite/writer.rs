@@ -23,7 +23,7 @@ use crate::store::StoreError;
 /// Free pages above this many, and above an eighth of the file, are given back to the file system.
 const FREE_PAGES_KEPT: i64 = 256;
 /// Pages given back in one step, so that no write waits long behind it.
-const VACUUM_STEP: u32 = 128;
+const VACUUM_STEP: u32 = 512;
 
 /// A write that waits for its group. `apply` may run twice; only the outcome of the committed run counts.
 pub(super) trait Job: Send {
@@ -145,7 +145,7 @@ impl Writer {
     }
 
     /// One step of housekeeping; true when there may be more.
-    fn tidy_up(&mut self) -> bool {
+    pub(super) fn tidy_up(&mut self) -> bool {
         if self.scrub_owed {
             self.scrub();
         }
@@ -166,10 +166,11 @@ impl Writer {
         Ok(true)
     }
 
+    // No `PRAGMA optimize`: plans that change with the data are not worth what they save here.
     fn wind_down(mut self) -> Result<(), StoreError> {
         self.set_synced(true)?;
         write::keep_next_id(&self.conn, self.next_id.load(Ordering::SeqCst))?;
-        self.conn.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);")?;
+        self.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
         self.conn.close().map_err(|(_, error)| error.into())
     }
 }
