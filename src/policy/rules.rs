@@ -151,7 +151,12 @@ impl RulesBuilder {
             models: values(&section.models),
             system: !section.system.is_empty(),
         });
-        section.system.iter().filter(|phrase| !self.system.add(&phrase.value, policy)).map(|phrase| phrase.line).collect()
+        section
+            .system
+            .iter()
+            .filter(|phrase| !self.system.add(&phrase.value, policy))
+            .map(|phrase| phrase.line)
+            .collect()
     }
 
     /// Compiles. Patterns that are good one by one can still be too large together.
@@ -167,7 +172,10 @@ impl RulesBuilder {
                 spelling: self.spelling,
             }),
             Err(error) => {
-                let message = format!("all files' patterns together: {}; use fewer or smaller ones", last_line(&error.to_string()));
+                let message = format!(
+                    "all files' patterns together: {}; use fewer or smaller ones",
+                    last_line(&error.to_string())
+                );
                 problems.push(Problem { file: file.to_owned(), line: 1, key: "match.patterns".to_owned(), message });
                 None
             }
