@@ -138,7 +138,7 @@ impl<'a> Section<'a> {
                 }
                 Some(text) => out.push(Located { value: text.to_owned(), line }),
                 None => {
-                    self.note(line, key, format!("holds {}; each member must be text in quotes", value_kind(value)))
+                    self.note(line, key, format!("holds {}; each member must be text in quotes", value_kind(value)));
                 }
             }
         }
