@@ -17,7 +17,7 @@ mod words;
 use std::{cmp::Reverse, collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 pub use self::{
-    check::{CheckReport, check},
+    check::{CheckReport, Summary, check},
     classify::{Classification, ClassifiedBy, Examples, Facts, HeaderRefused, RunnerUp},
     compile::{DEFAULT_CATEGORY, MIN_SIMILARITY},
     file::{

@@ -59,7 +59,8 @@ impl CheckReport {
 }
 
 impl Summary {
-    fn of(policy: &Policy) -> Self {
+    /// The summary of one policy.
+    pub fn of(policy: &Policy) -> Self {
         Self {
             category: policy.category.clone(),
             ttl: in_words(policy.freshness.ttl),

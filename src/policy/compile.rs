@@ -1,6 +1,6 @@
 //! Policy files as typed in, usable policies out: defaults filled in, what does not fit together named.
 //!
-//! Pure. A set is made only when no file has a problem (I9 of silent loss: a half-read policy is a looser policy).
+//! Pure. A set is made only when no file has a problem: a half-read policy is a looser policy.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
