@@ -139,7 +139,8 @@ impl PolicySet {
             file.category.as_ref().is_some_and(|category| category.value == DEFAULT_CATEGORY)
         };
         if !unread && !files.iter().any(is_default) {
-            let message = "no file has category = \"default\"; one must catch every question that no other file matches";
+            let message =
+                "no file has category = \"default\"; one must catch every question that no other file matches";
             problems.push(whole(place, message));
         }
         problems.sort();

@@ -59,7 +59,7 @@ impl CheckReport {
 }
 
 impl Summary {
-    /// The line of one policy.
+    /// The summary of one policy.
     pub fn of(policy: &Policy) -> Self {
         Self {
             category: policy.category.clone(),

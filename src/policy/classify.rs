@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     Policy, PolicySet,
-    leaning::{LEANS, Leaning},
+    leaning::{Leaning, leans},
     rules::{Rule, Target},
 };
 use crate::{
@@ -187,7 +187,12 @@ impl PolicySet {
 
     /// Classifies with everything there is. Without a vector or without examples this is
     /// [`classify_by_rules`](Self::classify_by_rules).
-    pub fn classify(&self, facts: &Facts<'_>, query: Option<&Embedding>, examples: Option<&Examples>) -> Classification {
+    pub fn classify(
+        &self,
+        facts: &Facts<'_>,
+        query: Option<&Embedding>,
+        examples: Option<&Examples>,
+    ) -> Classification {
         let ByRules { found, no_examples, volatile } = self.by_rules(facts);
         let asked = query.zip(examples).map(|(query, examples)| self.nearest(query, examples, &no_examples));
         let decided = asked.is_some() || found.is_some();
@@ -267,7 +272,9 @@ impl PolicySet {
         for example in &examples.all {
             let similarity = query.similarity(&example.embedding);
             similarities.push(similarity.map_or(0.0, Similarity::get));
-            let Some(&at) = self.by_category.get(&example.category).filter(|at| !without.contains(at)) else { continue };
+            let Some(&at) = self.by_category.get(&example.category).filter(|at| !without.contains(at)) else {
+                continue;
+            };
             let (Some(policy), Some(slot)) = (self.policies.get(at), best.get_mut(at)) else { continue };
             let Some(similarity) = similarity else { continue };
             if slot.as_ref().is_none_or(|near| similarity > near.similarity) {
@@ -326,8 +333,7 @@ impl<'s> Asked<'s> {
     fn pick(mut self) -> (Option<Near<'s>>, Option<RunnerUp>) {
         let meant = self.strictest_of_nearest();
         let settled = meant.and_then(|at| self.near.get(at)).is_some_and(|near| near.policy.is_never_cached());
-        let leans = self.leaning.is_some_and(|leaning| leaning >= LEANS);
-        let meant = if leans && !settled { self.nearest_never_cached().or(meant) } else { meant };
+        let meant = if settled { meant } else { self.leaned_to().or(meant) };
         let meant = meant.map(|at| self.near.remove(at));
         let others = self.near.iter().max_by(|a, b| a.similarity.total_cmp(&b.similarity));
         let runner_up =
@@ -354,9 +360,12 @@ impl<'s> Asked<'s> {
         strictest.map(|(at, _)| at)
     }
 
-    fn nearest_never_cached(&self) -> Option<usize> {
+    /// The nearest never-cached category, when the question leans that way.
+    fn leaned_to(&self) -> Option<usize> {
+        let leaning = self.leaning?;
         let never = self.near.iter().enumerate().filter(|(_, near)| near.policy.is_never_cached());
-        never.max_by(|(_, a), (_, b)| a.similarity.total_cmp(&b.similarity)).map(|(at, _)| at)
+        let (at, nearest) = never.max_by(|(_, a), (_, b)| a.similarity.total_cmp(&b.similarity))?;
+        leans(leaning, nearest.similarity.get()).then_some(at)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Policy files as typed in, usable policies out: defaults filled in, what does not fit together named.
 //!
-//! Pure. A set is made only when no file has a problem (I9 of silent loss: a half-read policy is a looser policy).
+//! Pure. A set is made only when no file has a problem: a half-read policy is a looser policy.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -45,7 +45,11 @@ pub(super) fn compile(files: &[(PolicyFile, String)], problems: &mut Vec<Problem
         examples.extend(file.matching.examples.iter().map(|e| (category.clone(), e.value.clone())));
     }
     let rules = rules.build(files.first().map_or("", |(file, _)| &file.name), problems)?;
-    (problems.len() == before).then_some(Compiled { policies: policies.into_iter().map(Arc::new).collect(), rules, examples })
+    (problems.len() == before).then_some(Compiled {
+        policies: policies.into_iter().map(Arc::new).collect(),
+        rules,
+        examples,
+    })
 }
 
 fn problem(file: &PolicyFile, line: usize, key: &str, message: String) -> Problem {
@@ -74,7 +78,12 @@ fn unique_examples(files: &[(PolicyFile, String)], problems: &mut Vec<Problem>) 
         for example in &file.matching.examples {
             if let Some((first, line)) = seen.get(example.value.as_str()) {
                 let message = format!("{:?} is also an example of {}:{line}", example.value, first.name);
-                problems.push(problem(file, example.line, "match.examples", format!("{message}; keep it in one of them")));
+                problems.push(problem(
+                    file,
+                    example.line,
+                    "match.examples",
+                    format!("{message}; keep it in one of them"),
+                ));
             } else {
                 seen.insert(&example.value, (file, example.line));
             }
@@ -97,7 +106,11 @@ impl Compiler<'_> {
         let file = self.file;
         let freshness = self.freshness();
         let reuse = self.reuse();
-        self.missing(file.category.is_none(), "category", "write a name of its own, such as category = \"product-faq\"");
+        self.missing(
+            file.category.is_none(),
+            "category",
+            "write a name of its own, such as category = \"product-faq\"",
+        );
         let text = |field: &Option<Located<String>>| field.as_ref().map(|f| f.value.clone()).unwrap_or_default();
         Some(Policy {
             category: file.category.as_ref()?.value.clone(),
@@ -130,7 +143,8 @@ impl Compiler<'_> {
         if section.ttl.as_ref().is_some_and(|ttl| ttl.value.is_zero()) {
             for (key, window) in windows {
                 if let Some(window) = window.as_ref().filter(|w| !w.value.is_zero()) {
-                    let message = "cannot be given with ttl = \"0s\": what is never stored is never served stale; remove it";
+                    let message =
+                        "cannot be given with ttl = \"0s\": what is never stored is never served stale; remove it";
                     self.note(window.line, key, message);
                 }
             }
@@ -148,7 +162,8 @@ impl Compiler<'_> {
         let harm = section.harm.as_ref().map_or(Harm::Annoying, |h| h.value);
         let liable = harm == Harm::Liable;
         if let Some(tier) = section.tier.as_ref().filter(|t| liable && t.value == Tier::Semantic) {
-            let message = "cannot be \"semantic\" with harm = \"liable\": nobody can answer for a guess; write tier = \"exact\"";
+            let message =
+                "cannot be \"semantic\" with harm = \"liable\": nobody can answer for a guess; write tier = \"exact\"";
             self.note(tier.line, "reuse.tier", message);
         }
         if let Some(share) = section.max_wrong_hits.as_ref().filter(|s| liable && s.value > 0.0) {
@@ -179,7 +194,8 @@ impl Compiler<'_> {
         let lists =
             [&section.paths, &section.models, &section.system, &section.phrases, &section.patterns, &section.examples];
         if lists.iter().all(|list| list.is_empty()) && !is_default && file.category.is_some() {
-            let right = "give phrases, patterns, examples, paths, models or system; only the default category catches the rest";
+            let right =
+                "give phrases, patterns, examples, paths, models or system; only the default category catches the rest";
             self.note(section.line, "match", format!("nothing can match this category; {right}"));
         }
         for path in section.paths.iter().filter(|p| !p.value.starts_with('/')) {
@@ -210,7 +226,11 @@ impl Compiler<'_> {
         }
         for section in &file.volatile {
             let Some(ttl) = &section.value.ttl else {
-                self.missing(true, "volatile.ttl", "say how long answers to such wording may live, such as ttl = \"0s\"");
+                self.missing(
+                    true,
+                    "volatile.ttl",
+                    "say how long answers to such wording may live, such as ttl = \"0s\"",
+                );
                 continue;
             };
             let target = Target::Volatile(ttl.value);

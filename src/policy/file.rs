@@ -11,8 +11,8 @@ use std::{fmt, time::Duration};
 
 use toml_edit::Document;
 
-use self::reader::{Lines, Section};
 pub(super) use self::reader::typing_errors;
+use self::reader::{Lines, Section};
 
 /// Something wrong in a policy file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]

@@ -5,7 +5,7 @@
 //! is fitted to them when a set is loaded: +1 for never cached, -1 for the rest, both sides weighing the same.
 //!
 //! # Decisions
-//! - Measured on wordings written after the rules were frozen: the nearest example alone tells never-cached from
+//! - Measured on questions written after the rules were frozen: the nearest example alone tells never-cached from
 //!   general questions with an AUC of 0.74, this with 0.98.
 //! - Fitted from the examples in the policy files and nothing else, so an edit by a product manager is all it takes to
 //!   teach it, and no weights are shipped.
@@ -16,8 +16,12 @@ use crate::similarity::Embedding;
 const SHARPNESS: f64 = 3.0;
 /// How much the fit distrusts a single example.
 const RIDGE: f64 = 0.3;
-/// Above this a question leans towards never cached. Below zero on purpose: uncertain means strictest.
-pub(super) const LEANS: f64 = -0.05;
+/// From here on a question leans towards never cached. Below zero on purpose: uncertain means strictest.
+const LEANS: f64 = -0.12;
+/// A question whose nearest never-cached example is less similar than this must lean the more.
+const NEAR: f64 = 0.4;
+/// By how much, for each unit of similarity that is missing.
+const FAR: f64 = 0.75;
 
 /// One weight an example, in the order they were given.
 #[derive(Debug)]
@@ -50,6 +54,11 @@ impl Leaning {
     pub(super) fn of(&self, similarities: impl Iterator<Item = f32>) -> f64 {
         self.0.iter().zip(similarities).map(|(weight, similarity)| weight * kernel(f64::from(similarity))).sum()
     }
+}
+
+/// Whether a question with this `leaning` is to be taken as never cached, when its nearest such example is this similar.
+pub(super) fn leans(leaning: f64, nearest: f32) -> bool {
+    leaning >= LEANS + FAR * (NEAR - f64::from(nearest)).max(0.0)
 }
 
 fn kernel(similarity: f64) -> f64 {

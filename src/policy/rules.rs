@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use regex::bytes::{Regex, RegexSet, RegexSetBuilder};
+use regex::bytes::{RegexBuilder, RegexSet, RegexSetBuilder};
 
 use super::{
     file::{MatchSection, Problem},
@@ -126,14 +126,16 @@ impl RulesBuilder {
     }
 
     pub(super) fn add_pattern(&mut self, pattern: &str, target: Target) -> Result<(), BadPattern> {
-        let syntax = |error: regex::Error| BadPattern::Syntax(last_line(&error.to_string()));
-        let plain = Regex::new(pattern).map_err(syntax)?;
-        if plain.is_match(b"") {
+        // Without Unicode classes and word boundaries the automaton is smaller and never falls back to a slower engine.
+        let build = |unicode| RegexBuilder::new(pattern).unicode(unicode).case_insensitive(true).build();
+        let (built, flags) = match build(false) {
+            Ok(ascii) if pattern.is_ascii() => (Ok(ascii), "i-u"),
+            _ => (build(true), "i"),
+        };
+        if built.map_err(|error| BadPattern::Syntax(last_line(&error.to_string())))?.is_match(b"") {
             return Err(BadPattern::MatchesAll);
         }
-        // Without Unicode classes and word boundaries the automaton never falls back to a slower engine.
-        let ascii = format!("(?i-u:{pattern})");
-        let usable = if pattern.is_ascii() && Regex::new(&ascii).is_ok() { ascii } else { format!("(?i:{pattern})") };
+        let usable = format!("(?{flags}:{pattern})");
         self.patterns.push(usable);
         self.pattern_rules.push((target, Rule::Pattern(pattern.to_owned())));
         Ok(())
@@ -151,7 +153,12 @@ impl RulesBuilder {
             models: values(&section.models),
             system: !section.system.is_empty(),
         });
-        section.system.iter().filter(|phrase| !self.system.add(&phrase.value, policy)).map(|phrase| phrase.line).collect()
+        section
+            .system
+            .iter()
+            .filter(|phrase| !self.system.add(&phrase.value, policy))
+            .map(|phrase| phrase.line)
+            .collect()
     }
 
     /// Compiles. Patterns that are good one by one can still be too large together.
@@ -167,7 +174,10 @@ impl RulesBuilder {
                 spelling: self.spelling,
             }),
             Err(error) => {
-                let message = format!("all files' patterns together: {}; use fewer or smaller ones", last_line(&error.to_string()));
+                let message = format!(
+                    "all files' patterns together: {}; use fewer or smaller ones",
+                    last_line(&error.to_string())
+                );
                 problems.push(Problem { file: file.to_owned(), line: 1, key: "match.patterns".to_owned(), message });
                 None
             }

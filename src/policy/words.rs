@@ -149,7 +149,7 @@ impl Spelling {
 fn misspells(typed: &str, bones: &str, known: &Known) -> bool {
     let word = &*known.word;
     // An inflection is another word, not an error: "balanced" is not "balance".
-    if word.len() < SHORTEST || typed.starts_with(word) || word.starts_with(typed) {
+    if word.len() < SHORTEST || typed.starts_with(word) {
         return false;
     }
     let allowed = if word.len() >= LONG { 2 } else { 1 };
@@ -210,6 +210,7 @@ mod tests {
     fn shorthand_typing_errors_and_dropped_vowels_are_read_as_meant() {
         assert_eq!(read("my acount balnce rn").as_deref(), Some("my account balance right now"));
         assert_eq!(read("rslts avialable").as_deref(), Some("results available"));
+        assert_eq!(read("accoun balanc").as_deref(), Some("account balance"));
         assert_eq!(read("avlbl blnce").as_deref(), Some("available balance"));
     }
 

@@ -137,7 +137,9 @@ impl<'a> Section<'a> {
                     self.note(line, key, format!("holds {text:?} twice; remove one"));
                 }
                 Some(text) => out.push(Located { value: text.to_owned(), line }),
-                None => self.note(line, key, format!("holds {}; each member must be text in quotes", value_kind(value))),
+                None => {
+                    self.note(line, key, format!("holds {}; each member must be text in quotes", value_kind(value)));
+                }
             }
         }
         out
@@ -204,8 +206,7 @@ impl<'a> Section<'a> {
     }
 
     fn child<'b>(&'b mut self, key: &str, table: &'b dyn TableLike, line: usize) -> Section<'b> {
-        let sink =
-            Sink { file: self.sink.file, lines: self.sink.lines, problems: &mut *self.sink.problems };
+        let sink = Sink { file: self.sink.file, lines: self.sink.lines, problems: &mut *self.sink.problems };
         Section { sink, table, prefix: format!("{}{key}.", self.prefix), line }
     }
 

@@ -83,10 +83,8 @@ fn reuse(section: &mut Section<'_>) -> ReuseSection {
     section.reject_unknown(REUSE, &elsewhere());
     ReuseSection {
         tier: section.choice("tier", &[("exact", Tier::Exact), ("semantic", Tier::Semantic)]),
-        harm: section.choice(
-            "harm",
-            &[("annoying", Harm::Annoying), ("harmful", Harm::Harmful), ("liable", Harm::Liable)],
-        ),
+        harm: section
+            .choice("harm", &[("annoying", Harm::Annoying), ("harmful", Harm::Harmful), ("liable", Harm::Liable)]),
         max_wrong_hits: section.number("max_wrong_hits", 0.0..1.0),
         scope: section.choice(
             "scope",

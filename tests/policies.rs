@@ -1,0 +1,184 @@
+//! The shipped policies keep what their comments promise.
+#![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+
+use std::{fs, path::Path};
+
+use semblance::{
+    policy::{CheckReport, Classification, Examples, Facts, PolicySet, Problem, Tier, check},
+    similarity::Embedding,
+};
+use serde_json::Value;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn shipped() -> PolicySet {
+    PolicySet::shipped().unwrap()
+}
+
+fn cases(file: &str) -> Vec<Value> {
+    let text = fs::read_to_string(root().join("fixtures/zero-sla").join(file)).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn ask(query: &str) -> Facts<'_> {
+    Facts { query, ..Facts::default() }
+}
+
+/// Share of a file's cases that are never cached. `vector_of` gives a question's vector, or none for rules alone.
+fn never_cached(set: &PolicySet, file: &str, vector_of: &dyn Fn(&str) -> Option<Embedding>) -> f64 {
+    let texts = set.example_texts();
+    let made = texts.filter_map(|(category, text)| Some((category.to_owned(), text.to_owned(), vector_of(text)?)));
+    let examples = Examples::new(set, made.collect());
+    let cases = cases(file);
+    let never = |case: &&Value| {
+        let text = case["text"].as_str().unwrap();
+        set.classify(&ask(text), vector_of(text).as_ref(), Some(&examples)).is_never_cached()
+    };
+    let count = f64::from(u32::try_from(cases.iter().filter(never).count()).unwrap());
+    count / f64::from(u32::try_from(cases.len()).unwrap())
+}
+
+fn by_rules(set: &PolicySet, file: &str) -> f64 {
+    never_cached(set, file, &|_| None)
+}
+
+#[test]
+fn rules_alone_find_most_personal_wordings() {
+    let set = shipped();
+    let (known, unseen) = (by_rules(&set, "personal.jsonl"), by_rules(&set, "unseen-personal.jsonl"));
+    assert!(known >= 0.88, "{known}");
+    assert!(unseen >= 0.50, "{unseen}");
+}
+
+#[test]
+fn rules_alone_leave_general_questions_cacheable() {
+    let set = shipped();
+    let (known, unseen) = (by_rules(&set, "general.jsonl"), by_rules(&set, "unseen-general.jsonl"));
+    assert!(known <= 0.02, "{known}");
+    assert!(unseen <= 0.03, "{unseen}");
+}
+
+#[test]
+fn the_three_promises_hold_in_many_wordings_by_rules_alone() {
+    let set = shipped();
+    for question in [
+        "my account balance",
+        "What's my account balance?",
+        "acct bal pls",
+        "wats my acount balnce",
+        "Could you kindly let me know my account balance?",
+        "how much money do i have left",
+        "is seat 12A still free",
+        "12a taken?",
+        "seat 12A avail",
+        "Would you mind checking whether seat 12A remains unoccupied?",
+        "any1 got 12A yet",
+        "I promised my mum we'd sit together, so is 12A gone already?",
+        "my blood test results",
+        "bloods back?",
+        "wat r my blod tst rslts",
+        "Might I enquire about the results of my blood test?",
+        "have my lab results come in",
+        "The nurse took blood on Tuesday and I still haven't heard anything.",
+    ] {
+        let found = set.classify_by_rules(&ask(question));
+        assert!(found.is_never_cached() && found.decided, "{question}: {found:?}");
+    }
+}
+
+#[test]
+fn neighbours_of_the_three_promises_stay_cacheable() {
+    let set = shipped();
+    for question in [
+        "What does a blood test measure?",
+        "How do I reset my password?",
+        "What is a balance sheet?",
+        "How do seat reservations work?",
+        "How do I balance a binary search tree?",
+        "What does a left join do?",
+        "Why do my unit tests fail?",
+        "How do I free memory in C?",
+        "How do I convert euros to dollars?",
+    ] {
+        let found = set.classify_by_rules(&ask(question));
+        assert!(!found.is_never_cached(), "{question}: {found:?}");
+    }
+}
+
+#[test]
+fn a_never_cached_category_is_exact_and_stored_nowhere() {
+    let set = shipped();
+    for category in ["live-inventory", "account-balance", "personal-health"] {
+        let policy = set.get(category).unwrap();
+        assert!(policy.is_never_cached());
+        assert_eq!(policy.reuse.tier, Tier::Exact);
+    }
+}
+
+#[test]
+fn the_shipped_set_is_the_directory_and_each_file_opens_with_its_promise() {
+    let directory = PolicySet::load(&root().join("policies")).unwrap();
+    assert_eq!(directory.revision(), shipped().revision());
+    assert_eq!(directory.policies().len(), 14);
+    for entry in fs::read_dir(root().join("policies")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        assert!(text.starts_with("# ") && text.contains("\n# Promise: "));
+    }
+}
+
+#[test]
+fn examples_are_few_enough_to_embed_at_start() {
+    assert!(shipped().example_texts().count() <= 170);
+}
+
+#[test]
+fn every_shipped_policy_names_its_owner_and_says_what_it_is() {
+    for policy in shipped().policies() {
+        assert!(!policy.owner.is_empty() && !policy.summary.is_empty(), "{}", policy.category);
+    }
+}
+
+#[test]
+fn volatile_wording_reaches_every_shipped_category() {
+    let set = shipped();
+    for question in
+        ["opening hours right now", "What is the capital of France at the moment?", "latest Python syntax error"]
+    {
+        let found: Classification = set.classify_by_rules(&ask(question));
+        assert!(found.is_never_cached() && found.volatile.is_some(), "{question}: {found:?}");
+    }
+}
+
+#[test]
+fn check_shows_a_table_in_plain_words_and_exits_zero() {
+    let report = check(&root().join("policies"));
+    assert_eq!(report.exit_code(), 0);
+    let shown = report.to_string();
+    assert!(shown.contains("account-balance     never cached      asked each time"), "{shown}");
+    assert!(
+        shown.contains("product-faq         fresh for 1d      other wordings too  a wrong answer annoys"),
+        "{shown}"
+    );
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!((&json["ok"], &json["categories"][0]["ttl"]), (&Value::Bool(true), &Value::from("0s")));
+}
+
+#[test]
+fn check_lists_every_problem_and_exits_one() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.toml"), "category = \"default\"\nowners = \"x\"\n[freshness]\nttl = 3\n").unwrap();
+    let report: CheckReport = check(dir.path());
+    assert_eq!((report.exit_code(), report.problems.len()), (1, 2));
+    let Problem { file, line, key, .. } = &report.problems[1];
+    assert!(file.ends_with("a.toml"));
+    assert_eq!((*line, key.as_str()), (4, "freshness.ttl"));
+    assert!(report.to_string().ends_with("2 problems"));
+}
+
+#[test]
+fn a_missing_directory_is_a_problem_and_not_a_default() {
+    let report = check(&root().join("policies/nowhere"));
+    assert_eq!((report.exit_code(), report.problems.len()), (1, 1));
+}
