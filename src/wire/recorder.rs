@@ -126,7 +126,10 @@ impl Recorder {
 
     /// Takes the next frame of a stream.
     pub fn frame(&mut self, frame: &Frame) {
-        if frame.data.is_none() || self.lost() {
+        let done = match &self.reduction {
+            Reduction::Chat(reduction) => reduction.done(),
+        };
+        if frame.data.is_none() || done || self.lost() {
             return;
         }
         self.bytes += frame.raw.len();

@@ -58,7 +58,7 @@ enum Extra {
 impl Reduction {
     /// Takes one frame; `Err` when no answer can come of this stream any more.
     pub(in crate::wire) fn frame(&mut self, frame: &Frame) -> Result<(), NotStored> {
-        let Some(data) = frame.data.as_deref().filter(|data| !self.done && !data.is_empty()) else { return Ok(()) };
+        let Some(data) = frame.data.as_deref().filter(|data| !data.is_empty()) else { return Ok(()) };
         if data.starts_with(b"[DONE]") {
             self.done = true;
             return Ok(());
