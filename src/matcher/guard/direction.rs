@@ -214,8 +214,11 @@ fn is_symmetric(reading: &Reading) -> bool {
     reading.units.iter().any(both_ways)
 }
 
+/// Units from one part of a list to the next.
+const LONGEST_LIST: usize = 5;
+
 /// Whether the two units are parts of one list, where order means nothing.
 fn joined(reading: &Reading, from: usize, to: usize) -> bool {
     let list = |u: &Unit| matches!(u.shown.as_str(), "and" | "or" | "plus" | "together" | "as well as");
-    reading.units.get(from..to).is_some_and(|span| span.iter().any(list))
+    reading.units.get(from..to).is_some_and(|span| span.len() <= LONGEST_LIST && span.iter().any(list))
 }

@@ -343,7 +343,8 @@ pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> 
     }
     let same_style = frame.style != Style::Mixed;
     let (_, word) = left.iter().chain(&right).find(|(n, _)| n.weight == Weight::Hard)?;
-    (same_style && frame.is_minimal(1)).then(|| format!("'{word}' on one side only"))
+    let adds = frame.is_minimal(3) && frame.left_loose.min(frame.right_loose) <= 1;
+    (same_style && adds).then(|| format!("'{word}' on one side only"))
 }
 
 /// Whether two numbers that do not match answer the same need, so that one excludes the other.

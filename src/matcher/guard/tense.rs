@@ -17,14 +17,14 @@ no longer, not any more, not anymore, any longer
 again
 ";
 
-/// The time that an auxiliary puts a question in.
-fn time(word: &str) -> Option<&'static str> {
-    Some(match word {
-        "will" | "shall" => "future",
-        "did" | "was" | "were" | "had" => "past",
-        "is" | "are" | "do" | "does" | "has" | "have" | "am" => "present",
-        _ => return None,
-    })
+/// Whether an auxiliary puts a question in the past; nothing for other words. Present and future often ask the same:
+/// `does my card work abroad`, `will my card work abroad`.
+fn is_past(word: &str) -> Option<bool> {
+    match word {
+        "did" | "was" | "were" | "had" => Some(true),
+        "will" | "is" | "are" | "do" | "does" | "has" | "have" | "am" | "can" | "may" => Some(false),
+        _ => None,
+    }
 }
 
 /// A word of the list, or another auxiliary in an otherwise equal sentence.
@@ -33,7 +33,7 @@ pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> 
         let equal = frame.left.is_empty() && frame.right.is_empty() && frame.left_loose == 1 && frame.right_loose == 1;
         let only = |x: &Reading, y: &Reading| {
             let lacking = x.units.iter().find(|u| !y.units.iter().any(|v| v.key == u.key && v.shown == u.shown));
-            lacking.and_then(|u| Some((time(&u.shown)?, u.shown.clone())))
+            lacking.and_then(|u| Some((is_past(&u.shown)?, u.shown.clone())))
         };
         let ((p, x), (q, y)) = equal.then(|| Some((only(a, b)?, only(b, a)?))).flatten()?;
         (p != q).then(|| format!("'{x}' against '{y}'"))
