@@ -188,3 +188,33 @@ fn apart(p: u32, q: u32) -> bool {
 fn name(bits: u32) -> &'static str {
     NAMES.get(bits.trailing_zeros() as usize).copied().unwrap_or("")
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::matcher::guard::Slot;
+    use crate::matcher::guard::tests::slots;
+
+    #[test]
+    fn another_question_about_the_subject_differs() {
+        for (a, b) in [
+            ("Why do I reset the router?", "How do I reset the router?"),
+            ("Who repairs the lift?", "When is the lift repaired?"),
+            ("How many seats does the van have?", "What percentage of seats does the van have?"),
+            ("Must I reset the router?", "How do I reset the router?"),
+        ] {
+            assert!(slots(a, b).contains(&Slot::Aspect), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+
+    #[test]
+    fn ways_to_ask_the_same_match() {
+        for (a, b) in [
+            ("What time does the shop open?", "When does the shop open?"),
+            ("How come the shop is closed?", "Why is the shop closed?"),
+            ("What does parking cost?", "How much is parking?"),
+            ("Could you tell me when the shop opens?", "When does the shop open?"),
+        ] {
+            assert!(!slots(a, b).contains(&Slot::Aspect), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+}

@@ -81,9 +81,11 @@ fn swapped(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
     }) {
         return Some(format!("'{}' and '{}' change places", word(p.0), word(q.0)));
     }
-    let (p, q) = crossings
-        .clone()
-        .find(|(p, q)| !(joined(a, p.0, q.0) && joined(b, q.1, p.1)) && is_exchange(a, b, p.0, q.0))?;
+    let (p, q) = crossings.clone().find(|(p, q)| {
+        !(joined(a, p.0, q.0) && joined(b, q.1, p.1))
+            && is_exchange(a, b, p.0, q.0)
+            && !(q.0 == p.0 + 1 && frame.strangers > 0)
+    })?;
     Some(format!("'{}' and '{}' change places", word(p.0), word(q.0)))
 }
 
@@ -221,4 +223,32 @@ const LONGEST_LIST: usize = 5;
 fn joined(reading: &Reading, from: usize, to: usize) -> bool {
     let list = |u: &Unit| matches!(u.shown.as_str(), "and" | "or" | "plus" | "together" | "as well as");
     reading.units.get(from..to).is_some_and(|span| span.len() <= LONGEST_LIST && span.iter().any(list))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::matcher::guard::Slot;
+    use crate::matcher::guard::tests::slots;
+
+    #[test]
+    fn ends_and_roles_that_are_exchanged_differ() {
+        for (a, b) in [
+            ("Trains from Rome to Milan", "Trains from Milan to Rome"),
+            ("Is React faster than Vue?", "Is Vue faster than React?"),
+            ("Block calls from this number.", "Block calls to this number."),
+        ] {
+            assert!(slots(a, b).contains(&Slot::Direction), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+
+    #[test]
+    fn order_that_means_nothing_matches() {
+        for (a, b) in [
+            ("Is Anna married to Ben?", "Is Ben married to Anna?"),
+            ("Should I bring a hat and a coat?", "Should I bring a coat and a hat?"),
+            ("Send it to my phone from my laptop.", "Send it from my laptop to my phone."),
+        ] {
+            assert!(!slots(a, b).contains(&Slot::Direction), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
 }

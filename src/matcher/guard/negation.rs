@@ -37,3 +37,26 @@ pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> 
     let more = if x.len() > y.len() { x } else { y };
     more.last().map(|word| format!("'{word}' on one side only"))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::matcher::guard::Slot;
+    use crate::matcher::guard::tests::slots;
+
+    #[test]
+    fn one_more_negator_differs() {
+        for (a, b) in [
+            ("Which plants are toxic to cats?", "Which plants are not toxic to cats?"),
+            ("Can I fly with a passport?", "Can I fly without a passport?"),
+        ] {
+            assert!(slots(a, b).contains(&Slot::Negation), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+
+    #[test]
+    fn the_same_parity_matches() {
+        for (a, b) in [("Why can't I log in?", "Why can not I log in?"), ("Is it raining or not?", "Is it raining?")] {
+            assert!(!slots(a, b).contains(&Slot::Negation), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+}

@@ -109,3 +109,29 @@ her
 pub(super) fn owner(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
     if frame.is_minimal(2) { tags::conflict(a, b, Family::Person) } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::matcher::guard::Slot;
+    use crate::matcher::guard::tests::slots;
+
+    #[test]
+    fn other_roles_differ() {
+        for (a, b) in [
+            ("Can the buyer cancel the sale?", "Can the seller cancel the sale?"),
+            ("May my employer see this?", "May my employee see this?"),
+        ] {
+            assert!(slots(a, b).contains(&Slot::Role), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+
+    #[test]
+    fn two_words_for_a_role_match() {
+        for (a, b) in [
+            ("Can the buyer cancel the sale?", "Can the purchaser cancel the sale?"),
+            ("Can my father sign it?", "Can my dad sign it?"),
+        ] {
+            assert!(!slots(a, b).contains(&Slot::Role), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+}
