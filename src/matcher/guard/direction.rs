@@ -60,14 +60,15 @@ pub(super) fn is_passive(tokens: &[Token]) -> bool {
 
 /// Two shared words that have changed places, in questions of the same voice and otherwise the same words.
 fn swapped(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
-    if frame.pairs.len() < 2
+    let mut pairs = frame.pairs.clone();
+    pairs.extend(number_pairs(a, b));
+    if pairs.len() < 2
         || frame.strangers > 2 + usize::from(a.passive != b.passive)
         || frame.left.len() + frame.right.len() > 1
         || is_symmetric(a)
     {
         return None;
     }
-    let mut pairs = frame.pairs.clone();
     pairs.sort_unstable();
     let word = |i: usize| a.units[i].shown.as_str();
     let crossings =
@@ -87,6 +88,16 @@ fn swapped(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
             && !(q.0 == p.0 + 1 && frame.strangers > 0)
     })?;
     Some(format!("'{}' and '{}' change places", word(p.0), word(q.0)))
+}
+
+/// Numbers that stand in both, once each.
+fn number_pairs<'r>(a: &'r Reading, b: &'r Reading) -> impl Iterator<Item = (usize, usize)> + 'r {
+    let numbers = |r: &'r Reading| r.units.iter().enumerate().filter(|(_, u)| u.number.is_some());
+    numbers(a).filter_map(move |(i, x)| {
+        let mut same = numbers(b).filter(|(_, y)| y.key == x.key).map(|(j, _)| j);
+        let once = numbers(a).filter(|(_, y)| y.key == x.key).count() == 1;
+        same.next().filter(|_| once && same.next().is_none()).map(|j| (i, j))
+    })
 }
 
 /// Whether `a` reads like `b` once the words at `p` and `q` (or the two words there) are exchanged.
@@ -236,6 +247,7 @@ mod tests {
             ("Trains from Rome to Milan", "Trains from Milan to Rome"),
             ("Is React faster than Vue?", "Is Vue faster than React?"),
             ("Block calls from this number.", "Block calls to this number."),
+            ("Is 5 greater than 3?", "Is 3 greater than 5?"),
         ] {
             assert!(slots(a, b).contains(&Slot::Direction), "{a} / {b}: {:?}", slots(a, b));
         }

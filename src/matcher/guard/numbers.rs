@@ -310,17 +310,22 @@ fn weigh(tokens: &[Token], at: usize, value: f64) -> Weight {
 
 /// Numbers of `a` that `b` lacks and the reverse, as indices.
 pub(super) fn unmatched(a: &[(Number, String)], b: &[(Number, String)]) -> (Vec<usize>, Vec<usize>) {
+    // "15% of 80" is not "80% of 15"; where one side has no sign at all, it may be left out.
+    let percent = |list: &[(Number, String)]| list.iter().any(|(n, _)| n.kind == Kind::Percent);
+    let signed = percent(a) && percent(b);
+    let same =
+        |x: &Number, y: &Number| x.matches(*y) && (!signed || (x.kind == Kind::Percent) == (y.kind == Kind::Percent));
     let mut taken = vec![false; b.len()];
     let mut left = Vec::new();
     for (i, (x, _)) in a.iter().enumerate() {
-        let hit = b.iter().enumerate().position(|(j, (y, _))| !taken[j] && x.matches(*y));
+        let hit = b.iter().enumerate().position(|(j, (y, _))| !taken[j] && same(x, y));
         match hit {
             Some(j) => taken[j] = true,
-            None if b.iter().any(|(y, _)| x.matches(*y)) => {}
+            None if b.iter().any(|(y, _)| same(x, y)) => {}
             None => left.push(i),
         }
     }
-    let right = (0..b.len()).filter(|&j| !taken[j] && !a.iter().any(|(x, _)| x.matches(b[j].0))).collect();
+    let right = (0..b.len()).filter(|&j| !taken[j] && !a.iter().any(|(x, _)| same(x, &b[j].0))).collect();
     (left, right)
 }
 
@@ -379,6 +384,7 @@ mod tests {
             ("What is the first step of the plan?", "What is the third step of the plan?"),
             ("Is lunch at 1 pm?", "Is lunch at 3 pm?"),
             ("Does it cost $20?", "Does it cost $25?"),
+            ("What is 15% of 80?", "What is 80% of 15?"),
             ("Is a ticket valid for two hours?", "Is a ticket valid for 90 minutes?"),
         ] {
             assert!(slots(a, b).contains(&Slot::Number), "{a} / {b}: {:?}", slots(a, b));
