@@ -69,48 +69,58 @@ pub(super) fn of(tokens: &[Token]) -> Asked {
     Asked(bits)
 }
 
+/// The aspect that the word at `at` asks for; `opens` when it begins a sentence.
 fn at_word(words: &[&str], at: usize, opens: bool) -> u32 {
+    if opens && let Some(aspect) = opening(words, at) {
+        return aspect;
+    }
     let word = |i: usize| words.get(i).copied().unwrap_or("");
+    let before = at.checked_sub(1).map_or("", word);
     let (next, third) = (word(at + 1), word(at + 2));
-    match words[at] {
-        "who" | "whom" | "whose" if opens => WHO,
-        "where" if opens => WHERE,
-        "when" if opens => WHEN,
+    match word(at) {
         "why" => WHY,
-        "reason" | "reasons" if opens || matches!(next, "for" | "why" | "behind") => WHY,
+        "reason" | "reasons" if matches!(next, "for" | "why" | "behind") => WHY,
         "deadline" => WHEN,
         "how" => how(next, third),
         "cost" | "costs" | "price" | "prices" | "fee" | "fees" | "pricey" | "surcharge" => COST,
+        "cheaper" | "cheapest" => COST,
         "frequency" => HOW_OFTEN,
         "steps" | "procedure" | "instructions" => HOW_TO,
-        "what" if opens && matches!(next, "time" | "date" | "day" | "year") => WHEN,
-        "what" if opens && matches!(next, "is" | "are" | "does") => WHAT,
-        "can" | "may" if opens => MAY,
-        "allowed" | "permitted" | "legal" => MAY,
-        "must" if opens => OBLIGED,
-        "must" => MUST,
-        "do" if opens && matches!(third, "have" | "need") && word(at + 3) == "to" => OBLIGED,
+        "way" | "ways" if next == "to" => HOW_TO,
+        "what" if matches!(next, "should" | "can" | "could" | "must" | "do") && word(at + 3) == "do" => HOW_TO,
         "what" | "which" if matches!(next, "percentage" | "percent" | "share" | "proportion" | "fraction") => SHARE,
-        "should"
-            if opens
-                || (at > 0 && matches!(word(at - 1), "what" | "how" | "where" | "when" | "which" | "why" | "who")) =>
-        {
-            SHOULD
-        }
-        "have" | "need"
-            if next == "to"
-                && at > 1
-                && words[at - 2] != "do"
-                && matches!(word(at - 1), "i" | "you" | "we" | "one") =>
-        {
-            MUST
-        }
-        "is" | "are" if opens && next == "there" => 0,
-        "way" if next == "to" => HOW_TO,
-        "cheaper" | "cheapest" => COST,
-        "is" | "are" | "was" | "were" | "does" | "did" | "has" | "will" if opens => WHETHER,
+        "allowed" | "permitted" | "legal" => MAY,
+        "must" => MUST,
+        "should" if matches!(before, "how" | "where" | "when" | "which" | "why" | "who") => SHOULD,
+        "have" | "need" if next == "to" && is_obliged(words, at) => MUST,
         _ => 0,
     }
+}
+
+/// `I have to`, but not `do I have to`.
+fn is_obliged(words: &[&str], at: usize) -> bool {
+    at > 1 && words[at - 2] != "do" && matches!(words[at - 1], "i" | "you" | "we" | "one")
+}
+
+/// The aspect of a sentence that begins at `at`, where its first word tells.
+fn opening(words: &[&str], at: usize) -> Option<u32> {
+    let word = |i: usize| words.get(i).copied().unwrap_or("");
+    let (next, third) = (word(at + 1), word(at + 2));
+    Some(match word(at) {
+        "who" | "whom" | "whose" => WHO,
+        "where" => WHERE,
+        "when" => WHEN,
+        "reason" | "reasons" => WHY,
+        "what" if matches!(next, "time" | "date" | "day" | "year") => WHEN,
+        "what" if matches!(next, "is" | "are" | "does") => WHAT,
+        "can" | "may" => MAY,
+        "must" => OBLIGED,
+        "do" if matches!(third, "have" | "need") && word(at + 3) == "to" => OBLIGED,
+        "should" => SHOULD,
+        "is" | "are" if next == "there" => 0,
+        "is" | "are" | "was" | "were" | "does" | "did" | "has" | "will" => WHETHER,
+        _ => return None,
+    })
 }
 
 fn how(next: &str, third: &str) -> u32 {
@@ -211,6 +221,7 @@ mod tests {
         for (a, b) in [
             ("What time does the shop open?", "When does the shop open?"),
             ("How come the shop is closed?", "Why is the shop closed?"),
+            ("What should I do to sleep better?", "How do I sleep better?"),
             ("What does parking cost?", "How much is parking?"),
             ("Could you tell me when the shop opens?", "When does the shop open?"),
         ] {
