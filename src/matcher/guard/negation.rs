@@ -30,7 +30,8 @@ pub(super) fn of(tokens: &[Token]) -> Vec<String> {
 /// Words of the side that negates once more, when the parities differ and the questions are otherwise close.
 pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
     let (x, y) = (&a.negations, &b.negations);
-    let close = frame.is_minimal(3) && frame.shared() >= 0.6 && frame.style != Style::Mixed;
+    let same_words = frame.left.is_empty() && frame.right.is_empty() && frame.pairs.len() > 1;
+    let close = (same_words || frame.is_minimal(3)) && frame.shared() >= 0.6 && frame.style != Style::Mixed;
     if x.len() % 2 == y.len() % 2 || !close || tags::is_reversed(a, b, frame) {
         return None;
     }

@@ -40,6 +40,13 @@ pub(super) fn conflict(a: &Reading, b: &Reading, family: Family) -> Option<Strin
     })
 }
 
+/// A value that only one side holds.
+pub(super) fn lopsided(a: &Reading, b: &Reading, family: Family) -> Option<String> {
+    let (left, right) = (only(a, b, family), only(b, a, family));
+    let (_, word) = left.first().or_else(|| right.first())?;
+    Some(format!("'{word}' on one side only"))
+}
+
 /// A conflict between questions that share at least half of their words, and negate alike: "not public" is private.
 pub(super) fn near_conflict(a: &Reading, b: &Reading, family: Family, frame: &Frame) -> Option<String> {
     let negated = a.negations.len() % 2 != b.negations.len() % 2;
