@@ -45,3 +45,21 @@ healthier
 stronger
 weaker
 ";
+
+#[cfg(test)]
+mod tests {
+    use crate::matcher::guard::Slot;
+    use crate::matcher::guard::tests::slots;
+
+    #[test]
+    fn other_extremes_differ() {
+        let (a, b) = ("What is the tallest tower in Asia?", "What is the oldest tower in Asia?");
+        assert!(slots(a, b).contains(&Slot::Comparison), "{a} / {b}: {:?}", slots(a, b));
+    }
+
+    #[test]
+    fn two_words_for_an_extreme_match() {
+        let (a, b) = ("What is the biggest lake in Asia?", "What is the largest lake in Asia?");
+        assert!(!slots(a, b).contains(&Slot::Comparison), "{a} / {b}: {:?}", slots(a, b));
+    }
+}

@@ -85,3 +85,30 @@ quarterly, every quarter, each quarter
 yearly, annually, every year, each year
 hourly, every hour
 ";
+
+#[cfg(test)]
+mod tests {
+    use crate::matcher::guard::Slot;
+    use crate::matcher::guard::tests::slots;
+
+    #[test]
+    fn other_dates_differ() {
+        for (a, b) in [
+            ("Is the office open in July?", "Is the office open in August?"),
+            ("What were sales last quarter?", "What were sales this quarter?"),
+            ("Do trains run at Christmas?", "Do trains run at Easter?"),
+        ] {
+            assert!(slots(a, b).contains(&Slot::Date), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+
+    #[test]
+    fn short_forms_of_a_date_match() {
+        for (a, b) in [
+            ("Is the office open in Dec?", "Is the office open in December?"),
+            ("What were sales last year?", "What were sales in the previous year?"),
+        ] {
+            assert!(!slots(a, b).contains(&Slot::Date), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+}

@@ -60,14 +60,15 @@ pub(super) fn is_passive(tokens: &[Token]) -> bool {
 
 /// Two shared words that have changed places, in questions of the same voice and otherwise the same words.
 fn swapped(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
-    if frame.pairs.len() < 2
+    let mut pairs = frame.pairs.clone();
+    pairs.extend(number_pairs(a, b));
+    if pairs.len() < 2
         || frame.strangers > 2 + usize::from(a.passive != b.passive)
         || frame.left.len() + frame.right.len() > 1
         || is_symmetric(a)
     {
         return None;
     }
-    let mut pairs = frame.pairs.clone();
     pairs.sort_unstable();
     let word = |i: usize| a.units[i].shown.as_str();
     let crossings =
@@ -81,10 +82,22 @@ fn swapped(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
     }) {
         return Some(format!("'{}' and '{}' change places", word(p.0), word(q.0)));
     }
-    let (p, q) = crossings
-        .clone()
-        .find(|(p, q)| !(joined(a, p.0, q.0) && joined(b, q.1, p.1)) && is_exchange(a, b, p.0, q.0))?;
+    let (p, q) = crossings.clone().find(|(p, q)| {
+        !(joined(a, p.0, q.0) && joined(b, q.1, p.1))
+            && is_exchange(a, b, p.0, q.0)
+            && !(q.0 == p.0 + 1 && frame.strangers > 0)
+    })?;
     Some(format!("'{}' and '{}' change places", word(p.0), word(q.0)))
+}
+
+/// Numbers that stand in both, once each.
+fn number_pairs<'r>(a: &'r Reading, b: &'r Reading) -> impl Iterator<Item = (usize, usize)> + 'r {
+    let numbers = |r: &'r Reading| r.units.iter().enumerate().filter(|(_, u)| u.number.is_some());
+    numbers(a).filter_map(move |(i, x)| {
+        let mut same = numbers(b).filter(|(_, y)| y.key == x.key).map(|(j, _)| j);
+        let once = numbers(a).filter(|(_, y)| y.key == x.key).count() == 1;
+        same.next().filter(|_| once && same.next().is_none()).map(|j| (i, j))
+    })
 }
 
 /// Whether `a` reads like `b` once the words at `p` and `q` (or the two words there) are exchanged.
@@ -214,8 +227,40 @@ fn is_symmetric(reading: &Reading) -> bool {
     reading.units.iter().any(both_ways)
 }
 
+/// Units from one part of a list to the next.
+const LONGEST_LIST: usize = 5;
+
 /// Whether the two units are parts of one list, where order means nothing.
 fn joined(reading: &Reading, from: usize, to: usize) -> bool {
     let list = |u: &Unit| matches!(u.shown.as_str(), "and" | "or" | "plus" | "together" | "as well as");
-    reading.units.get(from..to).is_some_and(|span| span.iter().any(list))
+    reading.units.get(from..to).is_some_and(|span| span.len() <= LONGEST_LIST && span.iter().any(list))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::matcher::guard::Slot;
+    use crate::matcher::guard::tests::slots;
+
+    #[test]
+    fn ends_and_roles_that_are_exchanged_differ() {
+        for (a, b) in [
+            ("Trains from Rome to Milan", "Trains from Milan to Rome"),
+            ("Is React faster than Vue?", "Is Vue faster than React?"),
+            ("Block calls from this number.", "Block calls to this number."),
+            ("Is 5 greater than 3?", "Is 3 greater than 5?"),
+        ] {
+            assert!(slots(a, b).contains(&Slot::Direction), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+
+    #[test]
+    fn order_that_means_nothing_matches() {
+        for (a, b) in [
+            ("Is Anna married to Ben?", "Is Ben married to Anna?"),
+            ("Should I bring a hat and a coat?", "Should I bring a coat and a hat?"),
+            ("Send it to my phone from my laptop.", "Send it from my laptop to my phone."),
+        ] {
+            assert!(!slots(a, b).contains(&Slot::Direction), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
 }

@@ -25,3 +25,32 @@ fn unknown(a: &Reading, b: &Reading) -> Option<String> {
     let (x, y) = (only(a, b)?, only(b, a)?);
     Some(format!("'{x}' against '{y}'"))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::matcher::guard::Slot;
+    use crate::matcher::guard::tests::slots;
+
+    #[test]
+    fn other_names_differ() {
+        for (a, b) in [
+            ("Is tipping usual in Japan?", "Is tipping usual in Spain?"),
+            ("is ryanair cheaper in may", "is easyjet cheaper in may"),
+            ("Does Zorblatt ship to Oslo?", "Does Quuxly ship to Oslo?"),
+            ("Can I park in California overnight?", "Can I park in Texas overnight?"),
+        ] {
+            assert!(slots(a, b).contains(&Slot::Entity), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+
+    #[test]
+    fn one_place_under_two_names_matches() {
+        for (a, b) in [
+            ("Is tipping usual in the US?", "Is tipping usual in America?"),
+            ("Do I need a visa for Germany?", "Do I need a visa for Berlin?"),
+            ("Is the Canadian rail pass refundable?", "Is the rail pass of Canada refundable?"),
+        ] {
+            assert!(!slots(a, b).contains(&Slot::Entity), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+}

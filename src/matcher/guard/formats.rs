@@ -73,3 +73,25 @@ decimal
 base64
 roman numeral
 ";
+
+#[cfg(test)]
+mod tests {
+    use crate::matcher::guard::Slot;
+    use crate::matcher::guard::tests::slots;
+
+    #[test]
+    fn other_formats_differ() {
+        for (a, b) in [
+            ("Give me the list as JSON.", "Give me the list as CSV."),
+            ("Is a detailed plan needed?", "Is a brief plan needed?"),
+        ] {
+            assert!(slots(a, b).contains(&Slot::Format), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+
+    #[test]
+    fn short_forms_of_a_format_match() {
+        let (a, b) = ("Give me the list as md.", "Give me the list as Markdown.");
+        assert!(!slots(a, b).contains(&Slot::Format), "{a} / {b}: {:?}", slots(a, b));
+    }
+}

@@ -95,11 +95,12 @@ impl Frame {
             && !self.pairs.is_empty()
     }
 
-    /// Share of content units that have a partner, in [0, 1].
+    /// Share of content units that have a partner, in [0, 1]; 1 when there are none.
     #[expect(clippy::cast_precision_loss, reason = "token counts are small")]
     pub(super) fn shared(&self) -> f32 {
         let paired = 2 * self.pairs.len();
-        paired as f32 / (paired + self.left.len() + self.right.len()).max(1) as f32
+        let all = paired + self.left.len() + self.right.len();
+        if all == 0 { 1.0 } else { paired as f32 / all as f32 }
     }
 }
 

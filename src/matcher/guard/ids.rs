@@ -100,3 +100,38 @@ pub(super) fn conflict(a: &[String], b: &[String]) -> Option<String> {
     let y = b.iter().find(|y| !a.contains(y))?;
     Some(format!("'{x}' against '{y}'"))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::matcher::guard::Slot;
+    use crate::matcher::guard::tests::slots;
+
+    #[test]
+    fn other_identifiers_differ() {
+        for (a, b) in [
+            ("Where is parcel LX48207?", "Where is parcel LX48270?"),
+            ("Explain error E0382.", "Explain error E0499."),
+            ("Show commit 9f8e7d6.", "Show commit 9f8e7d5."),
+        ] {
+            assert!(slots(a, b).contains(&Slot::Id), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+
+    #[test]
+    fn the_same_identifier_in_any_case_matches() {
+        for (a, b) in [
+            ("Where is parcel LX48207?", "where's parcel lx48207"),
+            ("What grew in FY23?", "What grew in FY2023?"),
+            ("Is 350g enough?", "Is 400g enough?"),
+        ] {
+            assert!(!slots(a, b).contains(&Slot::Id), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+
+    #[test]
+    fn versions_are_compared_as_text() {
+        let found = slots("How do I install Python 3.1?", "How do I install Python 3.10?");
+        assert!(found.contains(&Slot::Version), "{found:?}");
+        assert!(slots("Is v2 stable?", "is v2 stable").is_empty());
+    }
+}

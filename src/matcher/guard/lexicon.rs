@@ -208,3 +208,20 @@ fn entry<'t>(table: &'t mut Table, phrase: &str) -> Option<&'t mut Entry> {
     };
     phrases.get_mut(at).map(|(_, entry)| entry)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{LISTS, lines};
+
+    #[test]
+    fn every_line_of_every_list_is_a_section_or_holds_wordings() {
+        for (family, list) in LISTS {
+            for line in lines(list) {
+                let section = line.starts_with('[') && line.ends_with(']');
+                let sides: Vec<&str> = line.split('|').collect();
+                let filled = sides.iter().all(|s| s.split([',', ';']).all(|w| !w.trim().is_empty()));
+                assert!(section || filled, "{family:?}: {line}");
+            }
+        }
+    }
+}

@@ -30,10 +30,34 @@ pub(super) fn of(tokens: &[Token]) -> Vec<String> {
 /// Words of the side that negates once more, when the parities differ and the questions are otherwise close.
 pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> {
     let (x, y) = (&a.negations, &b.negations);
-    let close = frame.is_minimal(3) && frame.shared() >= 0.6 && frame.style != Style::Mixed;
+    let same_words = frame.left.is_empty() && frame.right.is_empty() && frame.pairs.len() > 1;
+    let close = (same_words || frame.is_minimal(3)) && frame.shared() >= 0.6 && frame.style != Style::Mixed;
     if x.len() % 2 == y.len() % 2 || !close || tags::is_reversed(a, b, frame) {
         return None;
     }
     let more = if x.len() > y.len() { x } else { y };
     more.last().map(|word| format!("'{word}' on one side only"))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::matcher::guard::Slot;
+    use crate::matcher::guard::tests::slots;
+
+    #[test]
+    fn one_more_negator_differs() {
+        for (a, b) in [
+            ("Which plants are toxic to cats?", "Which plants are not toxic to cats?"),
+            ("Can I fly with a passport?", "Can I fly without a passport?"),
+        ] {
+            assert!(slots(a, b).contains(&Slot::Negation), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+
+    #[test]
+    fn the_same_parity_matches() {
+        for (a, b) in [("Why can't I log in?", "Why can not I log in?"), ("Is it raining or not?", "Is it raining?")] {
+            assert!(!slots(a, b).contains(&Slot::Negation), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
 }

@@ -161,7 +161,8 @@ fn digits(word: &str) -> Option<(f64, bool)> {
     }
     if let Some((a, b)) = word.split_once('/') {
         let (a, b): (f64, f64) = (a.parse().ok()?, b.parse().ok()?);
-        return (b != 0.0).then_some((a / b, false));
+        // `24/7` and `20/12` are no fractions.
+        return (a < b && b <= 16.0 && !word.starts_with('0')).then_some((a / b, false));
     }
     if let Some((hour, _)) = word.split_once(':') {
         return Some((hour.parse().ok()?, false));
@@ -310,17 +311,22 @@ fn weigh(tokens: &[Token], at: usize, value: f64) -> Weight {
 
 /// Numbers of `a` that `b` lacks and the reverse, as indices.
 pub(super) fn unmatched(a: &[(Number, String)], b: &[(Number, String)]) -> (Vec<usize>, Vec<usize>) {
+    // "15% of 80" is not "80% of 15"; where one side has no sign at all, it may be left out.
+    let percent = |list: &[(Number, String)]| list.iter().any(|(n, _)| n.kind == Kind::Percent);
+    let signed = percent(a) && percent(b);
+    let same =
+        |x: &Number, y: &Number| x.matches(*y) && (!signed || (x.kind == Kind::Percent) == (y.kind == Kind::Percent));
     let mut taken = vec![false; b.len()];
     let mut left = Vec::new();
     for (i, (x, _)) in a.iter().enumerate() {
-        let hit = b.iter().enumerate().position(|(j, (y, _))| !taken[j] && x.matches(*y));
+        let hit = b.iter().enumerate().position(|(j, (y, _))| !taken[j] && same(x, y));
         match hit {
             Some(j) => taken[j] = true,
-            None if b.iter().any(|(y, _)| x.matches(*y)) => {}
+            None if b.iter().any(|(y, _)| same(x, y)) => {}
             None => left.push(i),
         }
     }
-    let right = (0..b.len()).filter(|&j| !taken[j] && !a.iter().any(|(x, _)| x.matches(b[j].0))).collect();
+    let right = (0..b.len()).filter(|&j| !taken[j] && !a.iter().any(|(x, _)| same(x, &b[j].0))).collect();
     (left, right)
 }
 
@@ -343,7 +349,8 @@ pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> 
     }
     let same_style = frame.style != Style::Mixed;
     let (_, word) = left.iter().chain(&right).find(|(n, _)| n.weight == Weight::Hard)?;
-    (same_style && frame.is_minimal(1)).then(|| format!("'{word}' on one side only"))
+    let adds = frame.is_minimal(3) && frame.left_loose.min(frame.right_loose) <= 1;
+    (same_style && adds).then(|| format!("'{word}' on one side only"))
 }
 
 /// Whether two numbers that do not match answer the same need, so that one excludes the other.
@@ -364,3 +371,6 @@ fn rivals(x: Number, y: Number, minimal: bool) -> bool {
     };
     counts && kinds
 }
+
+#[cfg(test)]
+mod tests;

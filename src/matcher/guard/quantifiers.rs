@@ -33,3 +33,25 @@ pub(super) fn joined_otherwise(a: &Reading, b: &Reading, frame: &Frame) -> Optio
     let close = frame.is_minimal(2);
     if close { tags::conflict(a, b, Family::Conjunction) } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::matcher::guard::Slot;
+    use crate::matcher::guard::tests::slots;
+
+    #[test]
+    fn other_amounts_differ() {
+        for (a, b) in [
+            ("Does it delete all files?", "Does it delete some files?"),
+            ("Do I need at least three photos?", "Do I need at most three photos?"),
+        ] {
+            assert!(slots(a, b).contains(&Slot::Quantifier), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+
+    #[test]
+    fn wordings_of_all_match() {
+        let (a, b) = ("Does every user get one?", "Does each user get one?");
+        assert!(!slots(a, b).contains(&Slot::Quantifier), "{a} / {b}: {:?}", slots(a, b));
+    }
+}

@@ -30,3 +30,21 @@ pub(super) fn differ(a: &[Vec<String>], b: &[Vec<String>]) -> Option<String> {
     }
     Some(format!("'{}' against '{}'", x.join(" "), y.join(" ")))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::matcher::guard::Slot;
+    use crate::matcher::guard::tests::slots;
+
+    #[test]
+    fn other_quoted_text_differs() {
+        let (a, b) = ("Translate \"I am very late\" into German.", "Translate \"You are very late\" into German.");
+        assert!(slots(a, b).contains(&Slot::Wording), "{a} / {b}: {:?}", slots(a, b));
+    }
+
+    #[test]
+    fn the_same_quote_matches() {
+        let (a, b) = ("Translate \"I am very late\" into German.", "How do I say \"I am very late\" in German?");
+        assert!(!slots(a, b).contains(&Slot::Wording), "{a} / {b}: {:?}", slots(a, b));
+    }
+}

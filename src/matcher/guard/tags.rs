@@ -40,10 +40,21 @@ pub(super) fn conflict(a: &Reading, b: &Reading, family: Family) -> Option<Strin
     })
 }
 
+/// A value that only one side holds.
+pub(super) fn lopsided(a: &Reading, b: &Reading, family: Family) -> Option<String> {
+    let (left, right) = (only(a, b, family), only(b, a, family));
+    let (_, word) = left.first().or_else(|| right.first())?;
+    Some(format!("'{word}' on one side only"))
+}
+
 /// A conflict between questions that share at least half of their words, and negate alike: "not public" is private.
 pub(super) fn near_conflict(a: &Reading, b: &Reading, family: Family, frame: &Frame) -> Option<String> {
     let negated = a.negations.len() % 2 != b.negations.len() % 2;
-    if negated || frame.shared() < 0.5 || is_reversed(a, b, frame) { None } else { conflict(a, b, family) }
+    if negated || frame.shared() < 0.5 || frame.order < 0.4 || is_reversed(a, b, frame) {
+        None
+    } else {
+        conflict(a, b, family)
+    }
 }
 
 /// Whether opposites and negations cancel out, and nothing else differs: "not public" and "private", "more open" and

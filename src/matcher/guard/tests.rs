@@ -4,10 +4,14 @@ use proptest::prelude::*;
 
 use super::{Reading, Slot, Verdict, check, compare, differences, leans_on_context};
 
+/// The slots in which two questions differ.
+pub(super) fn slots(cached: &str, asked: &str) -> Vec<Slot> {
+    differences(&Reading::of(cached), &Reading::of(asked)).into_iter().map(|(slot, _)| slot).collect()
+}
+
 #[track_caller]
 fn rejects(slot: Slot, cached: &str, asked: &str) {
-    let found: Vec<Slot> =
-        differences(&Reading::of(cached), &Reading::of(asked)).into_iter().map(|(slot, _)| slot).collect();
+    let found = slots(cached, asked);
     assert!(found.contains(&slot), "{cached} / {asked}: {found:?}");
 }
 

@@ -300,3 +300,40 @@ pub(super) fn units(tokens: &[Token]) -> Vec<Unit> {
 fn shown(tokens: &[Token]) -> String {
     tokens.iter().map(|t| t.word.as_str()).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{stem, tokens};
+
+    #[test]
+    fn inflections_share_a_stem() {
+        for (a, b) in [
+            ("changing", "change"),
+            ("shipped", "ship"),
+            ("policies", "policy"),
+            ("boxes", "box"),
+            ("bought", "buy"),
+            ("used", "use"),
+            ("children", "child"),
+        ] {
+            assert_eq!(stem(a), stem(b), "{a} {b}");
+        }
+        assert_ne!(stem("https"), stem("http"));
+        assert_ne!(stem("none"), stem("non"));
+    }
+
+    #[test]
+    fn contractions_and_short_forms_are_written_out() {
+        let words = |text: &str| tokens(text).into_iter().map(|t| t.word).collect::<Vec<_>>().join(" ");
+        assert_eq!(words("I can\u{2019}t pay w/o a card"), "i can not pay without a card");
+        assert_eq!(words("what's the Node's v2 price, $5?"), "what is the node v2 price $ 5");
+        assert_eq!(words("C++ and C#, 30min, 3.11"), "c++ and c# 30 min 3.11");
+    }
+
+    #[test]
+    fn only_names_inside_a_sentence_count_as_named() {
+        let named: Vec<_> =
+            tokens("Does Anna fly? She and Ben do.").into_iter().filter(|t| t.named).map(|t| t.word).collect();
+        assert_eq!(named, ["anna", "ben"]);
+    }
+}

@@ -45,3 +45,25 @@ staging
 development environment
 test environment
 ";
+
+#[cfg(test)]
+mod tests {
+    use crate::matcher::guard::Slot;
+    use crate::matcher::guard::tests::slots;
+
+    #[test]
+    fn other_tiers_differ() {
+        for (a, b) in [
+            ("Is chat in the free plan?", "Is chat in the premium plan?"),
+            ("How long does standard shipping take?", "How long does express shipping take?"),
+        ] {
+            assert!(slots(a, b).contains(&Slot::Tier), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+
+    #[test]
+    fn the_same_tier_matches() {
+        let (a, b) = ("Is chat in the pro plan?", "Is chat part of the pro plan?");
+        assert!(!slots(a, b).contains(&Slot::Tier), "{a} / {b}: {:?}", slots(a, b));
+    }
+}

@@ -201,3 +201,40 @@ solana
 usdc
 usdt, tether
 ";
+
+#[cfg(test)]
+mod tests {
+    use crate::matcher::guard::Slot;
+    use crate::matcher::guard::tests::slots;
+
+    #[test]
+    fn other_units_differ() {
+        for (a, b) in [
+            ("Show the distance in miles.", "Show the distance in kilometers."),
+            ("Is the fee per hour?", "Is the fee per week?"),
+        ] {
+            assert!(slots(a, b).contains(&Slot::Unit), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+
+    #[test]
+    fn spellings_of_a_unit_match() {
+        for (a, b) in [
+            ("Show the distance in km.", "Show the distance in kilometres."),
+            ("Is the fee hourly?", "Is the fee per hour?"),
+        ] {
+            assert!(!slots(a, b).contains(&Slot::Unit), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+
+    #[test]
+    fn amounts_are_compared_in_one_base() {
+        for (a, b) in [
+            ("Is 1.5 hours enough?", "Is 90 min enough?"),
+            ("Is 2 kg too heavy?", "Is 2000 g too heavy?"),
+            ("Is 50 usd ok?", "Is $50 ok?"),
+        ] {
+            assert!(slots(a, b).is_empty(), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+}

@@ -85,3 +85,31 @@ fn is_edit(frame: &Frame) -> bool {
         _ => sentences && frame.order >= 0.75,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::matcher::guard::Slot;
+    use crate::matcher::guard::tests::slots;
+
+    #[test]
+    fn one_other_word_in_the_same_sentence_differs() {
+        for (a, b) in [
+            ("How do I prune roses?", "How do I propagate roses?"),
+            ("Is the pool open?", "Is the heated pool open?"),
+            ("How do I cancel my order?", "How do I cancel my order if it has shipped?"),
+        ] {
+            assert!(slots(a, b).contains(&Slot::Wording), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+
+    #[test]
+    fn synonyms_and_double_reversals_match() {
+        for (a, b) in [
+            ("How do I repair a bicycle?", "How do I fix a bicycle?"),
+            ("How do I improve my sleep?", "How to improve my sleep?"),
+            ("How can I become more visible?", "How can I become less invisible?"),
+        ] {
+            assert!(!slots(a, b).contains(&Slot::Wording), "{a} / {b}: {:?}", slots(a, b));
+        }
+    }
+}
