@@ -234,7 +234,11 @@ impl Metrics {
         r.register("lookups", "Lookups, by outcome, kind of hit and category", self.lookups.clone());
         r.register("misses", "Lookups that did not serve, by reason", self.misses.clone());
         r.register("bypasses", "Requests for which the cache was not consulted, by reason", self.bypasses.clone());
-        r.register("flight_followers", "Requests that joined a running fetch, by how that ended", self.followers.clone());
+        r.register(
+            "flight_followers",
+            "Requests that joined a running fetch, by how that ended",
+            self.followers.clone(),
+        );
         r.register("upstream_requests", "Requests sent upstream, by result", self.upstream_requests.clone());
         r.register("upstream_duration_seconds", "From request to response head", self.upstream_duration.clone());
         r.register("saved_tokens", "Tokens that hits did not buy again, by direction", self.saved_tokens.clone());

@@ -85,7 +85,11 @@ pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
 }
 
 /// A subscriber that writes to `writer`.
-pub fn subscriber<W>(config: &LogConfig, color: bool, writer: W) -> Result<impl Subscriber + Send + Sync, TelemetryError>
+pub fn subscriber<W>(
+    config: &LogConfig,
+    color: bool,
+    writer: W,
+) -> Result<impl Subscriber + Send + Sync, TelemetryError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
