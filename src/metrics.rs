@@ -418,7 +418,7 @@ impl Metrics {
         }
     }
 
-    /// All metrics as OpenMetrics text, of type [`CONTENT_TYPE`].
+    /// All metrics as `OpenMetrics` text, of type [`CONTENT_TYPE`].
     pub fn render(&self) -> String {
         let mut text = String::new();
         match encode(&mut text, &self.registry) {

@@ -74,7 +74,7 @@ macro_rules! settings {
 settings! {
     /// Where apps connect; port 0 picks a free one
     ///
-    /// Point an SDK's base URL at it: http://127.0.0.1:8080/v1. Default: 127.0.0.1:8080.
+    /// Point an SDK's base URL at it: `http://127.0.0.1:8080/v1`. Default: 127.0.0.1:8080.
     #[arg(long, env = "SEMBLANCE_LISTEN", value_name = "ADDRESS")]
     listen: String = "listen",
     /// Where operators connect: dashboard, metrics, purge
@@ -84,12 +84,12 @@ settings! {
     admin_listen: String = "admin_listen",
     /// Bearer token that the admin listener asks for
     ///
-    /// Better set as SEMBLANCE_ADMIN_TOKEN: a flag shows in the process list.
+    /// Better set as `SEMBLANCE_ADMIN_TOKEN`: a flag shows in the process list.
     #[arg(long, env = "SEMBLANCE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     admin_token: String = "admin_token",
     /// Base URL of the provider, with or without /v1, or "demo" for the built-in model
     ///
-    /// Examples: https://api.openai.com/v1, http://localhost:11434/v1, demo. Default: the public API of each protocol
+    /// Examples: `https://api.openai.com/v1`, `http://localhost:11434/v1`, `demo`. Default: the public API of each protocol
     /// (OpenAI's, Anthropic's).
     #[arg(long, env = "SEMBLANCE_UPSTREAM", value_name = "URL")]
     upstream: String = "upstream",
@@ -114,10 +114,10 @@ settings! {
     /// Log as text or json
     #[arg(long, env = "SEMBLANCE_LOG_FORMAT", value_name = "text|json")]
     log_format: String = "log.format",
-    /// Log level, or filter directives such as info,semblance::gateway=debug
+    /// Log level, or filter directives such as `info,semblance::gateway=debug`
     #[arg(long, env = "SEMBLANCE_LOG_LEVEL", value_name = "LEVEL")]
     log_level: String = "log.level",
-    /// Colour log lines: auto, always or never; NO_COLOR counts as never
+    /// Colour log lines: auto, always or never; `NO_COLOR` counts as never
     #[arg(long, env = "SEMBLANCE_LOG_COLOR", value_name = "WHEN", hide_short_help = true)]
     log_color: String = "log.color",
     /// Largest request body, such as 32MiB; larger ones get 413
@@ -169,7 +169,7 @@ settings! {
     /// Where vectors come from: minilm (in process) or remote (an OpenAI-compatible endpoint)
     #[arg(long, env = "SEMBLANCE_EMBEDDER_KIND", value_name = "minilm|remote", hide_short_help = true)]
     embedder_kind: String = "embedder.kind",
-    /// Base URL of the remote embedder, such as http://localhost:11434/v1
+    /// Base URL of the remote embedder, such as `http://localhost:11434/v1`
     #[arg(long, env = "SEMBLANCE_EMBEDDER_URL", value_name = "URL", hide_short_help = true)]
     embedder_url: String = "embedder.url",
     /// Model of the remote embedder, such as text-embedding-3-small

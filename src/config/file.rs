@@ -86,7 +86,7 @@ fn unknown(key: &str) -> String {
         .min()
         .filter(|(distance, known)| *distance <= 2.max(known.len() / 4));
     let moved = ConfigFile::KEYS.iter().find(|known| last(known) == last(key));
-    match near.map(|(_, known)| known).or(moved.copied()) {
+    match near.map(|(_, known)| known).or_else(|| moved.copied()) {
         Some(known) => format!("unknown key; did you mean {known}?"),
         None => "unknown key; remove it (semblance serve --help lists all settings)".to_owned(),
     }

@@ -31,7 +31,7 @@ pub(super) fn resolve(
 ) -> Result<Config, Vec<Problem>> {
     let typed = ConfigFile::from_args(args, &mut problems).over(file);
     let mut check = Check { problems, environment };
-    let config = check.config(typed);
+    let config = check.config(&typed);
     if check.problems.is_empty() { Ok(config) } else { Err(check.problems) }
 }
 
@@ -41,22 +41,23 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn config(&mut self, typed: ConfigFile) -> Config {
+    fn config(&mut self, typed: &ConfigFile) -> Config {
         let listen = self.address("listen", typed.listen.as_ref(), 8080);
-        let (admin_listen, admin_token) = self.admin(&typed, listen);
-        let allow_anonymous = typed.allow_anonymous.as_ref().map_or(listen.ip().is_loopback(), |typed| typed.value);
+        let (admin_listen, admin_token) = self.admin(typed, listen);
+        let allow_anonymous =
+            typed.allow_anonymous.as_ref().map_or_else(|| listen.ip().is_loopback(), |typed| typed.value);
         Config {
             listen,
             admin_listen,
             admin_token,
             upstream: self.upstream(typed.upstream.as_ref()),
-            timeouts: self.timeouts(&typed),
+            timeouts: self.timeouts(typed),
             data_dir: typed.data_dir.as_ref().map_or_else(|| "semblance-data".into(), |typed| typed.value.clone()),
             policies: typed.policies.as_ref().map(|typed| typed.value.clone()),
             tenant: self.tenant(typed.tenant.as_ref()),
             allow_anonymous,
-            log: self.log(&typed),
-            limits: self.limits(&typed),
+            log: self.log(typed),
+            limits: self.limits(typed),
             hot_tier_bytes: self.size("hot_tier_bytes", typed.hot_tier_bytes.as_ref(), 64 * MIB, 0),
             disk_budget_bytes: self.size("disk_budget_bytes", typed.disk_budget_bytes.as_ref(), 10 * GIB, MIB),
             temperature_ceiling: self.number("temperature_ceiling", typed.temperature_ceiling.as_ref(), 1.0, 0.0..=2.0),
@@ -67,9 +68,9 @@ impl Check<'_> {
                 &[("finish", ClientGone::Finish), ("cancel", ClientGone::Cancel)],
                 ClientGone::Finish,
             ),
-            embedder: self.embedder(&typed),
+            embedder: self.embedder(typed),
             seal_at: self.count("index.seal_at", typed.index_seal_at.as_ref(), 4096, 64..=1_000_000),
-            matcher: self.matcher(&typed),
+            matcher: self.matcher(typed),
             drain: self.time("drain_ms", typed.drain_ms.as_ref(), 10_000, 0),
         }
     }
