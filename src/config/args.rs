@@ -146,7 +146,7 @@ settings! {
     temperature_ceiling: f64 = "temperature_ceiling",
     /// Store a stream only when it ends with its terminal marker (true)
     ///
-    /// Turn off for an upstream that never sends data: [DONE].
+    /// Turn off for an upstream that never sends `data: [DONE]`.
     #[arg(long, env = "SEMBLANCE_REQUIRE_DONE", value_name = "true|false", hide_short_help = true)]
     require_done: bool = "require_done",
     /// What happens to an upstream call whose client has gone: finish or cancel
