@@ -1,1 +1,191 @@
-//! To be filled.
+//! Process settings, read once at start: [`ConfigFile`] and [`ServeArgs`] as typed, [`Config`] as usable.
+//!
+//! A setting has one name in three spellings: `log.format` in the file, `--log-format` as a flag, `SEMBLANCE_LOG_FORMAT`
+//! in the environment. A flag wins over the environment, that over the file, that over the default. Every mistake is
+//! reported at once, each with where it stands; nothing is bound or opened before all are mended. This module alone
+//! reads the environment.
+
+mod args;
+mod file;
+mod problem;
+mod resolve;
+mod value;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+pub use args::ServeArgs;
+pub use file::ConfigFile;
+pub use problem::Problem;
+
+use crate::{telemetry::LogConfig, upstream::http::Settings};
+
+/// The file read when none is named.
+pub const DEFAULT_FILE: &str = "semblance.toml";
+/// OpenAI's public API: the default upstream of its protocol families.
+pub const OPENAI: &str = "https://api.openai.com/v1";
+/// Anthropic's public API: the default upstream of its protocol family.
+pub const ANTHROPIC: &str = "https://api.anthropic.com";
+
+/// A secret that no log shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The secret itself, for the comparison or the header that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// Who answers what the cache does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpstreamChoice {
+    /// The public APIs, by protocol family: [`OPENAI`] and [`ANTHROPIC`].
+    Providers,
+    /// The built-in model.
+    Demo,
+    /// One base URL for everything.
+    Url(String),
+}
+
+/// Bounds on what is read and held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest request body, in bytes; larger ones get 413.
+    pub body_bytes: usize,
+    /// Largest request body that the cache looks at; larger ones are passed through.
+    pub cacheable_body_bytes: usize,
+    /// Largest answer kept, in bytes.
+    pub answer_bytes: usize,
+    /// Requests answered at the same time; more get 503.
+    pub requests: usize,
+    /// Followers of one flight; more go upstream on their own.
+    pub followers: usize,
+}
+
+/// Which embedder, and its bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbedderConfig {
+    /// Where vectors come from.
+    pub kind: EmbedderKind,
+    /// Threads of the in-process model.
+    pub threads: usize,
+    /// Texts that may wait.
+    pub queue: usize,
+    /// How long a caller waits.
+    pub timeout: Duration,
+}
+
+/// Where vectors come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EmbedderKind {
+    /// all-MiniLM-L6-v2 in process.
+    MiniLm,
+    /// An OpenAI-compatible endpoint.
+    Remote {
+        /// Its base URL.
+        url: String,
+        /// Its model.
+        model: String,
+        /// Its key, when it wants one.
+        api_key: Option<Secret>,
+    },
+}
+
+/// How candidates are found and when they are looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MatcherConfig {
+    /// Candidates below this similarity are not looked at.
+    pub floor: f32,
+    /// Least similarity of a semantic hit, where no policy says more.
+    pub min_similarity: f32,
+    /// Candidates looked at.
+    pub candidates: usize,
+}
+
+/// What happens to an upstream call whose client has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientGone {
+    /// It runs to its end: the answer is paid for.
+    Finish,
+    /// It is cancelled, unless others wait for it.
+    Cancel,
+}
+
+/// Process settings, checked and ready to use.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where apps connect.
+    pub listen: SocketAddr,
+    /// Where operators connect.
+    pub admin_listen: SocketAddr,
+    /// Bearer token of the admin listener; `None` only when that is on loopback.
+    pub admin_token: Option<Secret>,
+    /// Who answers what the cache does not.
+    pub upstream: UpstreamChoice,
+    /// Limits of waiting for it.
+    pub timeouts: Settings,
+    /// Where the database lives.
+    pub data_dir: PathBuf,
+    /// Where policies live; `None` for the shipped set.
+    pub policies: Option<PathBuf>,
+    /// Name of the tenant: entries shared by `scope = "tenant"` stay inside it.
+    pub tenant: String,
+    /// True when requests without a credential may use the cache, in a scope of their own.
+    pub allow_anonymous: bool,
+    /// Logging.
+    pub log: LogConfig,
+    /// Bounds.
+    pub limits: Limits,
+    /// Bytes of entries held in memory.
+    pub hot_tier_bytes: u64,
+    /// Bytes that the database may take; above it entries are evicted.
+    pub disk_budget_bytes: u64,
+    /// Requests with a higher temperature bypass the cache.
+    pub temperature_ceiling: f64,
+    /// A stream must end with its terminal marker to be stored.
+    pub require_done: bool,
+    /// What happens to a call whose client has gone.
+    pub client_gone: ClientGone,
+    /// The embedder.
+    pub embedder: EmbedderConfig,
+    /// Vectors in the exact tail before it is sealed into a graph.
+    pub seal_at: usize,
+    /// Candidates.
+    pub matcher: MatcherConfig,
+    /// How long a drain waits for work in flight.
+    pub drain: Duration,
+}
+
+impl Config {
+    /// Reads everything: the file that `args` name (or [`DEFAULT_FILE`], if there is one) and the variables that the
+    /// settings point to.
+    pub fn load(args: &ServeArgs) -> Result<Self, Vec<Problem>> {
+        let (file, problems) = ConfigFile::find(args.config.as_deref());
+        resolve::resolve(args, file, problems, &environment)
+    }
+
+    /// As [`Config::load`], with the file given.
+    pub fn resolve(args: &ServeArgs, file: ConfigFile) -> Result<Self, Vec<Problem>> {
+        resolve::resolve(args, file, Vec::new(), &environment)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -106,12 +106,9 @@ fn fields_of_one_answer_are_not_replayed() {
 
 #[test]
 fn a_credential_is_the_raw_value_of_the_field_that_carried_it() {
-    for (name, value) in [
-        ("authorization", "Bearer sk-1"),
-        ("x-api-key", "sk-1"),
-        ("api-key", "sk-1"),
-        ("x-goog-api-key", "sk-1"),
-    ] {
+    for (name, value) in
+        [("authorization", "Bearer sk-1"), ("x-api-key", "sk-1"), ("api-key", "sk-1"), ("x-goog-api-key", "sk-1")]
+    {
         let headers = map(&[(name, value)]);
         let found = credential(&headers).unwrap();
         assert_eq!((found.kind, found.bytes.as_ref()), (name, value.as_bytes()));
@@ -141,7 +138,10 @@ fn several_credentials_all_count() {
 #[test]
 fn betas_are_a_set_and_versions_are_not() {
     let ab = versions(&map(&[("anthropic-beta", "a,b"), ("anthropic-version", "2023-06-01")]));
-    assert_eq!(ab, versions(&map(&[("anthropic-beta", "b"), ("anthropic-beta", "a"), ("anthropic-version", "2023-06-01")])));
+    assert_eq!(
+        ab,
+        versions(&map(&[("anthropic-beta", "b"), ("anthropic-beta", "a"), ("anthropic-version", "2023-06-01")]))
+    );
     assert_ne!(ab, versions(&map(&[("anthropic-beta", "a,b"), ("anthropic-version", "2026-10-21")])));
     assert_ne!(ab, versions(&map(&[("anthropic-version", "2023-06-01")])));
 }
@@ -185,7 +185,7 @@ fn hits_render_as_the_wire_says() {
 
 #[test]
 fn forwarded_requests_render_as_the_wire_says() {
-    use MissReason::{BelowThreshold, CacheError, Empty, Expired, ExactOnly, GuardRejected, Refresh};
+    use MissReason::{BelowThreshold, CacheError, Empty, ExactOnly, Expired, GuardRejected, Refresh};
     for (outcome, facts, expected) in [
         (Outcome::Miss(BelowThreshold), fetched(Stored::Yes, Some(3600)), "fwd=miss; fwd-status=200; stored; ttl=3600"),
         (Outcome::Miss(Empty), fetched(Stored::Yes, Some(3600)), "fwd=uri-miss; fwd-status=200; stored; ttl=3600"),

@@ -35,10 +35,9 @@ impl BaseUrl {
         let unversioned = tail.filter(|slash| whole.get(slash + 1..).is_some_and(is_version));
         let loopback = match url.host_str() {
             Some("localhost") => true,
-            Some(host) => host
-                .trim_matches(['[', ']'])
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.is_loopback()),
+            Some(host) => {
+                host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+            }
             None => false,
         };
         Ok(Self { whole, unversioned, loopback })

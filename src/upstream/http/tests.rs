@@ -164,9 +164,8 @@ async fn twenty_megabytes_pass_both_ways_unchanged() {
     assert!(read(response).await.unwrap() == bytes);
 
     let source = bytes.clone();
-    let chunks = stream::iter((0..source.len()).step_by(30_001)).map(move |at| {
-        Ok(source.slice(at..source.len().min(at + 30_001)))
-    });
+    let chunks = stream::iter((0..source.len()).step_by(30_001))
+        .map(move |at| Ok(source.slice(at..source.len().min(at + 30_001))));
     let streamed = request(Method::POST, UpstreamBody::Stream(chunks.boxed()));
     let response = upstream.send(streamed).await.unwrap();
     assert_eq!(response.headers["x-saw-transfer-encoding"], "chunked");

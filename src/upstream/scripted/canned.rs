@@ -30,7 +30,14 @@ const ANSWERS: &[Canned] = &[
         "You can return an unused item within 30 days. The refund goes to the original payment method within 5 working days after we receive it.",
     ),
     canned(
-        &[&["opening hours", "opening times", "business hours", "when are you open", "are you open", "when do you open"]],
+        &[&[
+            "opening hours",
+            "opening times",
+            "business hours",
+            "when are you open",
+            "are you open",
+            "when do you open",
+        ]],
         "The shop is open Monday to Friday from 9:00 to 18:00 and Saturday from 10:00 to 16:00. It is closed on Sunday.",
     ),
     canned(

@@ -126,7 +126,7 @@ pub(super) fn answer(request: &Received, context: &Context, text: &str, finish: 
     let frame = Frame { context, model: asked["model"].as_str().unwrap_or(MODEL), finish };
     let reply = if asked["stream"] == true {
         let include_usage = asked["stream_options"]["include_usage"] == true;
-        frame.stream(text, include_usage.then_some(usage))
+        frame.stream(text, include_usage.then_some(&usage))
     } else {
         frame.whole(text, usage)
     };
@@ -148,7 +148,7 @@ struct Frame<'a> {
 }
 
 impl Frame<'_> {
-    fn object(&self, object: &str, choices: Value) -> Value {
+    fn object(&self, object: &str, choices: &Value) -> Value {
         json!({
             "id": format!("chatcmpl-demo{:06}", self.context.call),
             "object": object,
@@ -162,15 +162,15 @@ impl Frame<'_> {
     fn whole(&self, text: &str, usage: Value) -> Reply {
         let message = json!({"role": "assistant", "content": text, "refusal": null});
         let choice = json!({"index": 0, "message": message, "logprobs": null, "finish_reason": self.finish});
-        let mut body = self.object("chat.completion", json!([choice]));
+        let mut body = self.object("chat.completion", &json!([choice]));
         body["usage"] = usage;
         Reply::json(StatusCode::OK, &body)
     }
 
-    fn stream(&self, text: &str, usage: Option<Value>) -> Reply {
+    fn stream(&self, text: &str, usage: Option<&Value>) -> Reply {
         let chunk = |delta: Value, finish: Option<&str>| {
             let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish});
-            let mut frame = self.object("chat.completion.chunk", json!([choice]));
+            let mut frame = self.object("chat.completion.chunk", &json!([choice]));
             if usage.is_some() {
                 frame["usage"] = Value::Null;
             }
@@ -184,8 +184,8 @@ impl Frame<'_> {
             steps.push(chunk(json!({"content": word}), None));
         }
         steps.push(chunk(json!({}), Some(self.finish)));
-        if let Some(usage) = &usage {
-            let mut last = self.object("chat.completion.chunk", json!([]));
+        if let Some(usage) = usage {
+            let mut last = self.object("chat.completion.chunk", &json!([]));
             last["usage"] = usage.clone();
             steps.push(event(&last));
         }

@@ -68,7 +68,10 @@ async fn close_but_different_questions_get_different_answers() {
     ] {
         assert_ne!(text_of(&upstream, one).await, text_of(&upstream, other).await, "{one} / {other}");
     }
-    assert_eq!(text_of(&upstream, "How do I reset my password?").await, text_of(&upstream, "I forgot my PASSWORD!").await);
+    assert_eq!(
+        text_of(&upstream, "How do I reset my password?").await,
+        text_of(&upstream, "I forgot my PASSWORD!").await
+    );
 }
 
 #[tokio::test]
@@ -199,7 +202,8 @@ async fn every_request_is_recorded_whole() {
 async fn a_gate_holds_a_whole_reply_and_a_step() {
     let (upstream, script) = Scripted::programmable();
     let (front, middle) = (Gate::closed(), Gate::closed());
-    let steps = [Step::Send(Bytes::from_static(b"a")), Step::Hold(middle.clone()), Step::Send(Bytes::from_static(b"b"))];
+    let steps =
+        [Step::Send(Bytes::from_static(b"a")), Step::Hold(middle.clone()), Step::Send(Bytes::from_static(b"b"))];
     script.push(Reply::steps(StatusCode::OK, steps).behind(&front));
     let mut call = upstream.send(post(&ask("Q?")));
     assert!(futures_util::poll!(&mut call).is_pending());

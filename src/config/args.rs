@@ -1,0 +1,202 @@
+//! The one list of settings: for each its key in the file, its flag with help, its variable and its kind.
+
+use std::path::PathBuf;
+
+use super::{
+    problem::{Origin, Problem},
+    value::{ByteSize, Setting},
+};
+
+/// A value as typed, and where.
+#[derive(Debug, Clone)]
+pub(super) struct Typed<T> {
+    pub(super) value: T,
+    pub(super) origin: Origin,
+}
+
+macro_rules! settings {
+    ($($(#[$attribute:meta])* $field:ident: $kind:ty = $key:literal,)+) => {
+        /// Flags of `serve`, each with its variable. Texts as typed: they are checked together with the file, so that
+        /// all mistakes are told at once.
+        #[derive(Debug, Clone, Default, clap::Args)]
+        pub struct ServeArgs {
+            /// Settings file; without it ./semblance.toml is read, if there is one
+            #[arg(long, env = "SEMBLANCE_CONFIG", value_name = "FILE")]
+            pub config: Option<PathBuf>,
+            $($(#[$attribute])* pub $field: Option<String>,)+
+            /// Print machine-readable lines on standard output
+            #[arg(long)]
+            pub json: bool,
+        }
+
+        /// A settings file as typed: every field optional, each with its line.
+        #[derive(Debug, Clone, Default)]
+        pub struct ConfigFile {
+            $(pub(super) $field: Option<Typed<$kind>>,)+
+        }
+
+        impl ConfigFile {
+            /// Every key, dotted.
+            pub(super) const KEYS: &'static [&'static str] = &[$($key,)+];
+
+            /// What the flags and variables say; an empty one is as good as none.
+            pub(super) fn from_args(args: &ServeArgs, problems: &mut Vec<Problem>) -> Self {
+                let mut read = Self::default();
+                $(if let Some(text) = args.$field.as_deref().filter(|text| !text.is_empty()) {
+                    match <$kind>::from_text(text) {
+                        Some(value) => read.$field = Some(Typed { value, origin: Origin::Flag }),
+                        None => problems.push(Origin::Flag.problem($key, format!("{text:?} is not {}", <$kind>::WANTS))),
+                    }
+                })+
+                read
+            }
+
+            /// Takes a file's value for the dotted `key`, which must be one of [`Self::KEYS`].
+            pub(super) fn take(&mut self, key: &str, value: &toml_edit::Value, origin: Origin) -> Result<(), Problem> {
+                match key {
+                    $($key => match <$kind>::from_toml(value) {
+                        Some(value) => self.$field = Some(Typed { value, origin }),
+                        None => return Err(origin.problem(key, format!("{value} is not {}", <$kind>::WANTS).trim_start())),
+                    },)+
+                    _ => return Err(origin.problem(key, "unknown key")),
+                }
+                Ok(())
+            }
+
+            /// Each setting from `self` where it is set, else from `below`.
+            pub(super) fn over(self, below: Self) -> Self {
+                Self { $($field: self.$field.or(below.$field),)+ }
+            }
+        }
+    };
+}
+
+settings! {
+    /// Where apps connect; port 0 picks a free one
+    ///
+    /// Point an SDK's base URL at it: `http://127.0.0.1:8080/v1`. Default: 127.0.0.1:8080.
+    #[arg(long, env = "SEMBLANCE_LISTEN", value_name = "ADDRESS")]
+    listen: String = "listen",
+    /// Where operators connect: dashboard, metrics, purge
+    ///
+    /// Off loopback an admin token is required. Default: 127.0.0.1:8081.
+    #[arg(long, env = "SEMBLANCE_ADMIN_LISTEN", value_name = "ADDRESS")]
+    admin_listen: String = "admin_listen",
+    /// Bearer token that the admin listener asks for
+    ///
+    /// Better set as `SEMBLANCE_ADMIN_TOKEN`: a flag shows in the process list.
+    #[arg(long, env = "SEMBLANCE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    admin_token: String = "admin_token",
+    /// Base URL of the provider, with or without /v1, or "demo" for the built-in model
+    ///
+    /// Examples: `https://api.openai.com/v1`, `http://localhost:11434/v1`, `demo`. Default: the public API of each protocol
+    /// (OpenAI's, Anthropic's).
+    #[arg(long, env = "SEMBLANCE_UPSTREAM", value_name = "URL")]
+    upstream: String = "upstream",
+    /// Where the database lives
+    ///
+    /// Made when missing. One gateway a directory. Default: ./semblance-data.
+    #[arg(long, env = "SEMBLANCE_DATA_DIR", value_name = "DIR")]
+    data_dir: PathBuf = "data_dir",
+    /// Directory of policy files, one content type each
+    ///
+    /// Edits take effect without a restart. Default: the shipped set.
+    #[arg(long, env = "SEMBLANCE_POLICIES", value_name = "DIR")]
+    policies: PathBuf = "policies",
+    /// Name of the tenant: entries shared by scope = "tenant" stay inside it
+    #[arg(long, env = "SEMBLANCE_TENANT", value_name = "NAME", hide_short_help = true)]
+    tenant: String = "tenant",
+    /// Let requests without a credential use the cache, in a scope of their own
+    ///
+    /// Default: true when --listen is on loopback, else false.
+    #[arg(long, env = "SEMBLANCE_ALLOW_ANONYMOUS", value_name = "true|false", hide_short_help = true)]
+    allow_anonymous: bool = "allow_anonymous",
+    /// Log as text or json
+    #[arg(long, env = "SEMBLANCE_LOG_FORMAT", value_name = "text|json")]
+    log_format: String = "log.format",
+    /// Log level, or filter directives such as `info,semblance::gateway=debug`
+    #[arg(long, env = "SEMBLANCE_LOG_LEVEL", value_name = "LEVEL")]
+    log_level: String = "log.level",
+    /// Colour log lines: auto, always or never; `NO_COLOR` counts as never
+    #[arg(long, env = "SEMBLANCE_LOG_COLOR", value_name = "WHEN", hide_short_help = true)]
+    log_color: String = "log.color",
+    /// Largest request body, such as 32MiB; larger ones get 413
+    #[arg(long, env = "SEMBLANCE_LIMITS_BODY_BYTES", value_name = "SIZE", hide_short_help = true)]
+    limits_body_bytes: ByteSize = "limits.body_bytes",
+    /// Largest request body that the cache looks at (1MiB); larger ones pass through
+    #[arg(long, env = "SEMBLANCE_LIMITS_CACHEABLE_BODY_BYTES", value_name = "SIZE", hide_short_help = true)]
+    limits_cacheable_body_bytes: ByteSize = "limits.cacheable_body_bytes",
+    /// Largest answer kept (4MiB)
+    #[arg(long, env = "SEMBLANCE_LIMITS_ANSWER_BYTES", value_name = "SIZE", hide_short_help = true)]
+    limits_answer_bytes: ByteSize = "limits.answer_bytes",
+    /// Requests answered at the same time (8192); more get 503
+    #[arg(long, env = "SEMBLANCE_LIMITS_REQUESTS", value_name = "N", hide_short_help = true)]
+    limits_requests: u64 = "limits.requests",
+    /// Followers of one running fetch (4096); more go upstream on their own
+    #[arg(long, env = "SEMBLANCE_LIMITS_FOLLOWERS", value_name = "N", hide_short_help = true)]
+    limits_followers: u64 = "limits.followers",
+    /// Entries held in memory (64MiB)
+    #[arg(long, env = "SEMBLANCE_HOT_TIER_BYTES", value_name = "SIZE", hide_short_help = true)]
+    hot_tier_bytes: ByteSize = "hot_tier_bytes",
+    /// What the database may take on disk (10GiB); above it entries are evicted
+    #[arg(long, env = "SEMBLANCE_DISK_BUDGET_BYTES", value_name = "SIZE", hide_short_help = true)]
+    disk_budget_bytes: ByteSize = "disk_budget_bytes",
+    /// Requests with a higher temperature bypass the cache (1.0)
+    #[arg(long, env = "SEMBLANCE_TEMPERATURE_CEILING", value_name = "T", hide_short_help = true)]
+    temperature_ceiling: f64 = "temperature_ceiling",
+    /// Store a stream only when it ends with its terminal marker (true)
+    ///
+    /// Turn off for an upstream that never sends `data: [DONE]`.
+    #[arg(long, env = "SEMBLANCE_REQUIRE_DONE", value_name = "true|false", hide_short_help = true)]
+    require_done: bool = "require_done",
+    /// What happens to an upstream call whose client has gone: finish or cancel
+    ///
+    /// finish stores the answer, which is paid for. Default: finish.
+    #[arg(long, env = "SEMBLANCE_CLIENT_GONE", value_name = "finish|cancel", hide_short_help = true)]
+    client_gone: String = "client_gone",
+    /// How long a stop waits for work in flight, in milliseconds (10000)
+    #[arg(long, env = "SEMBLANCE_DRAIN_MS", value_name = "MS", hide_short_help = true)]
+    drain_ms: u64 = "drain_ms",
+    /// Longest wait for a connection to the provider (5000)
+    #[arg(long, env = "SEMBLANCE_TIMEOUTS_CONNECT_MS", value_name = "MS", hide_short_help = true)]
+    timeouts_connect_ms: u64 = "timeouts.connect_ms",
+    /// Longest wait for the provider's answer to begin (600000)
+    #[arg(long, env = "SEMBLANCE_TIMEOUTS_FIRST_BYTE_MS", value_name = "MS", hide_short_help = true)]
+    timeouts_first_byte_ms: u64 = "timeouts.first_byte_ms",
+    /// Longest silence inside the provider's answer (600000)
+    #[arg(long, env = "SEMBLANCE_TIMEOUTS_IDLE_MS", value_name = "MS", hide_short_help = true)]
+    timeouts_idle_ms: u64 = "timeouts.idle_ms",
+    /// Where vectors come from: minilm (in process) or remote (an OpenAI-compatible endpoint)
+    #[arg(long, env = "SEMBLANCE_EMBEDDER_KIND", value_name = "minilm|remote", hide_short_help = true)]
+    embedder_kind: String = "embedder.kind",
+    /// Base URL of the remote embedder, such as `http://localhost:11434/v1`
+    #[arg(long, env = "SEMBLANCE_EMBEDDER_URL", value_name = "URL", hide_short_help = true)]
+    embedder_url: String = "embedder.url",
+    /// Model of the remote embedder, such as text-embedding-3-small
+    #[arg(long, env = "SEMBLANCE_EMBEDDER_MODEL", value_name = "MODEL", hide_short_help = true)]
+    embedder_model: String = "embedder.model",
+    /// Name of the variable that holds the remote embedder's key
+    #[arg(long, env = "SEMBLANCE_EMBEDDER_API_KEY_ENV", value_name = "NAME", hide_short_help = true)]
+    embedder_api_key_env: String = "embedder.api_key_env",
+    /// Threads of the in-process embedder; default: half the cores
+    #[arg(long, env = "SEMBLANCE_EMBEDDER_THREADS", value_name = "N", hide_short_help = true)]
+    embedder_threads: u64 = "embedder.threads",
+    /// Texts that may wait for the embedder (256); above it requests go upstream
+    #[arg(long, env = "SEMBLANCE_EMBEDDER_QUEUE", value_name = "N", hide_short_help = true)]
+    embedder_queue: u64 = "embedder.queue",
+    /// Longest wait for a vector (250); after it requests go upstream
+    #[arg(long, env = "SEMBLANCE_EMBEDDER_TIMEOUT_MS", value_name = "MS", hide_short_help = true)]
+    embedder_timeout_ms: u64 = "embedder.timeout_ms",
+    /// Vectors scanned exactly before they are sealed into a graph (4096)
+    #[arg(long, env = "SEMBLANCE_INDEX_SEAL_AT", value_name = "N", hide_short_help = true)]
+    index_seal_at: u64 = "index.seal_at",
+    /// Candidates below this similarity are not looked at (0.70)
+    #[arg(long, env = "SEMBLANCE_MATCHER_FLOOR", value_name = "COSINE", hide_short_help = true)]
+    matcher_floor: f64 = "matcher.floor",
+    /// Least similarity of a semantic hit, where no policy says more (0.90)
+    #[arg(long, env = "SEMBLANCE_MATCHER_MIN_SIMILARITY", value_name = "COSINE", hide_short_help = true)]
+    matcher_min_similarity: f64 = "matcher.min_similarity",
+    /// Candidates looked at (8)
+    #[arg(long, env = "SEMBLANCE_MATCHER_CANDIDATES", value_name = "N", hide_short_help = true)]
+    matcher_candidates: u64 = "matcher.candidates",
+}

@@ -1,0 +1,231 @@
+use clap::{CommandFactory, Parser};
+
+use super::*;
+
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+fn file(text: &str) -> ConfigFile {
+    let (file, problems) = ConfigFile::parse("semblance.toml", text);
+    assert_eq!(problems, []);
+    file
+}
+
+/// Resolves without the real environment.
+fn config(args: &ServeArgs, text: &str, variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let (file, problems) = ConfigFile::parse("semblance.toml", text);
+    let environment = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+    resolve::resolve(args, file, problems, &environment)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+fn from_file(text: &str) -> Result<Config, Vec<String>> {
+    config(&ServeArgs::default(), text, &[])
+}
+
+#[test]
+fn defaults_are_those_that_the_help_promises() {
+    let config = from_file("").unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.admin_listen.to_string(), "127.0.0.1:8081");
+    assert_eq!(config.upstream, UpstreamChoice::Providers);
+    assert_eq!(config.data_dir, PathBuf::from("semblance-data"));
+    assert_eq!((config.policies, config.admin_token), (None, None));
+    assert_eq!(config.limits.body_bytes, 32 << 20);
+    assert_eq!(config.limits.cacheable_body_bytes, 1 << 20);
+    assert_eq!(config.limits.answer_bytes, 4 << 20);
+    assert_eq!((config.hot_tier_bytes, config.disk_budget_bytes), (64 << 20, 10 << 30));
+    assert_eq!(config.timeouts, Settings::default());
+    assert_eq!(config.drain, Duration::from_secs(10));
+    assert_eq!(config.embedder.timeout, Duration::from_millis(250));
+    assert_eq!(config.matcher, MatcherConfig { floor: 0.70, min_similarity: 0.90, candidates: 8 });
+    assert_eq!(config.client_gone, ClientGone::Finish);
+    assert!(config.allow_anonymous && config.require_done);
+}
+
+#[test]
+fn a_file_sets_everything_it_names() {
+    let config = from_file(
+        r#"
+        listen = "0.0.0.0:9000"
+        upstream = "http://localhost:11434/v1"
+        hot_tier_bytes = "1GiB"
+        temperature_ceiling = 0
+        limits = { body_bytes = 2_000_000, requests = 10 }
+        log.level = "warn"
+        client_gone = "cancel"
+        [embedder]
+        kind = "remote"
+        url = "http://localhost:1/v1"
+        model = "m"
+        [matcher]
+        floor = 0.5
+        "#,
+    )
+    .unwrap();
+    assert_eq!(config.listen.to_string(), "0.0.0.0:9000");
+    assert_eq!(config.upstream, UpstreamChoice::Url("http://localhost:11434/v1".to_owned()));
+    assert_eq!(config.hot_tier_bytes, 1 << 30);
+    assert_eq!((config.limits.body_bytes, config.limits.requests), (2_000_000, 10));
+    assert_eq!((config.log.level.as_str(), config.client_gone), ("warn", ClientGone::Cancel));
+    assert!(matches!(config.embedder.kind, EmbedderKind::Remote { api_key: None, .. }));
+    assert!(config.temperature_ceiling.abs() < f64::EPSILON);
+    assert!((config.matcher.floor - 0.5).abs() < f32::EPSILON);
+    assert!(!config.allow_anonymous, "a gateway on the network does not serve anonymous callers unless told to");
+}
+
+#[test]
+fn a_flag_wins_over_the_file_and_an_empty_one_is_none() {
+    let args = ServeArgs {
+        listen: Some("127.0.0.1:0".to_owned()),
+        upstream: Some(String::new()),
+        hot_tier_bytes: Some("8MiB".to_owned()),
+        ..ServeArgs::default()
+    };
+    let config = config(&args, "listen = \"127.0.0.1:1\"\nupstream = \"demo\"\ndrain_ms = 5\n", &[]).unwrap();
+    assert_eq!(config.listen.port(), 0);
+    assert_eq!(config.upstream, UpstreamChoice::Demo);
+    assert_eq!((config.hot_tier_bytes, config.drain), (8 << 20, Duration::from_millis(5)));
+}
+
+#[test]
+fn all_problems_are_told_at_once_with_their_places() {
+    let args = ServeArgs {
+        admin_listen: Some("9090".to_owned()),
+        matcher_floor: Some("high".to_owned()),
+        ..ServeArgs::default()
+    };
+    let text = "lisen = \"x\"\nupstream = \"api.openai.com\"\n\n[limits]\nbody_bytes = true\nbody_byte = 3\n\n[log]\nlevel = \"loud\"\nformat = \"xml\"\n";
+    let problems = config(&args, text, &[]).unwrap_err();
+    let has = |wanted: &str| assert!(problems.iter().any(|p| p.starts_with(wanted)), "{wanted} in {problems:#?}");
+    has("semblance.toml:1: lisen: unknown key; did you mean listen?");
+    has("semblance.toml:2: upstream: \"api.openai.com\" is not a URL; write it like https://");
+    has("semblance.toml:5: limits.body_bytes: true is not a number of bytes");
+    has("semblance.toml:6: limits.body_byte: unknown key; did you mean limits.body_bytes?");
+    has("semblance.toml:9: log.level: \"loud\" is not a log level");
+    has("semblance.toml:10: log.format: \"xml\" is unknown; write text or json");
+    has(
+        "--admin-listen or SEMBLANCE_ADMIN_LISTEN: admin_listen: \"9090\" is not an address; write host and port, such as 127.0.0.1:8081",
+    );
+    has("--matcher-floor or SEMBLANCE_MATCHER_FLOOR: matcher.floor: \"high\" is not a number");
+    assert_eq!(problems.len(), 8, "{problems:#?}");
+}
+
+#[test]
+fn a_file_that_is_no_toml_names_the_line() {
+    let problems = from_file("listen = \"127.0.0.1:1\"\nupstream = \n").unwrap_err();
+    assert!(problems[0].starts_with("semblance.toml:2: not TOML: "), "{problems:?}");
+    let problems = from_file("listen = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"\n").unwrap_err();
+    assert!(problems[0].starts_with("semblance.toml:2: not TOML: duplicate key"), "{problems:?}");
+}
+
+#[test]
+fn an_unknown_key_is_refused_wherever_it_stands() {
+    for (text, wanted) in [
+        ("[limts]\nbody_bytes = 1\n", "semblance.toml:1: limts: unknown key; did you mean limits?"),
+        ("body_bytes = 1\n", "semblance.toml:1: body_bytes: unknown key; did you mean limits.body_bytes?"),
+        ("[upstream]\nurl = \"x\"\n", "semblance.toml:1: upstream: is one value and not a section"),
+        ("limits = 3\n", "semblance.toml:1: limits: is a section; write [limits] and its keys below"),
+        ("[[log]]\nlevel = \"info\"\n", "semblance.toml:1: log: is a section"),
+        ("zzzzzz = 1\n", "semblance.toml:1: zzzzzz: unknown key; remove it"),
+        ("listen = 8080\n", "semblance.toml:1: listen: 8080 is not a text in quotes"),
+    ] {
+        let problems = from_file(text).unwrap_err();
+        assert!(problems[0].starts_with(wanted), "{text}: {problems:?}");
+    }
+}
+
+#[test]
+fn an_admin_listener_on_the_network_needs_a_token() {
+    let problems = from_file("admin_listen = \"0.0.0.0:8081\"\n").unwrap_err();
+    assert!(problems[0].contains("set admin_token"), "{problems:?}");
+    let config = from_file("admin_listen = \"0.0.0.0:8081\"\nadmin_token = \"s3cret\"\n").unwrap();
+    assert_eq!(config.admin_token.as_ref().unwrap().expose(), "s3cret");
+    assert!(!format!("{config:?}").contains("s3cret"));
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    for (text, wanted) in [
+        ("listen = \"127.0.0.1:8081\"\n", "also where apps connect"),
+        ("[limits]\nbody_bytes = \"1MiB\"\ncacheable_body_bytes = \"2MiB\"\n", "above limits.body_bytes"),
+        ("[matcher]\nfloor = 0.95\n", "above matcher.min_similarity"),
+        ("[matcher]\nmin_similarity = 1.5\n", "not between 0 and 1"),
+        ("[embedder]\nkind = \"remote\"\n", "is needed for a remote embedder"),
+        ("[embedder]\nmodel = \"m\"\n", "is for a remote embedder"),
+        ("[timeouts]\nconnect_ms = 0\n", "not between 1 and"),
+        ("upstream = \"https://me:pw@h/v1\"\n", "user or password"),
+        ("tenant = \" \"\n", "is empty"),
+    ] {
+        let problems = from_file(text).unwrap_err();
+        assert!(problems.iter().any(|p| p.contains(wanted)), "{text}: {problems:?}");
+    }
+}
+
+#[test]
+fn two_random_ports_are_not_the_same_port() {
+    assert!(from_file("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n").is_ok());
+    assert_eq!(from_file("listen = \"localhost:81\"\n").unwrap().listen.to_string(), "127.0.0.1:81");
+}
+
+#[test]
+fn the_remote_embedders_key_is_read_from_the_variable_that_is_named() {
+    let text = "[embedder]\nkind = \"remote\"\nurl = \"http://h/v1\"\nmodel = \"m\"\napi_key_env = \"KEY\"\n";
+    let config_with = |variables: &[(&str, &str)]| config(&ServeArgs::default(), text, variables);
+    let EmbedderKind::Remote { api_key, .. } = config_with(&[("KEY", "k1")]).unwrap().embedder.kind else {
+        panic!("the embedder is remote")
+    };
+    assert_eq!(api_key.unwrap().expose(), "k1");
+    let problems = config_with(&[]).unwrap_err();
+    assert!(problems[0].contains("variable \"KEY\" is not set"), "{problems:?}");
+}
+
+#[test]
+fn no_color_counts_as_never_unless_a_colour_is_asked_for() {
+    let color = |text: &str| config(&ServeArgs::default(), text, &[("NO_COLOR", "1")]).unwrap().log.color;
+    assert_eq!(color(""), crate::telemetry::Color::Never);
+    assert_eq!(color("log.color = \"always\"\n"), crate::telemetry::Color::Always);
+}
+
+#[test]
+fn a_named_file_must_exist_and_the_default_one_need_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.toml");
+    let (_, problems) = ConfigFile::find(Some(&path));
+    assert!(problems[0].what.contains("--config"));
+    std::fs::write(&path, "listen = \"127.0.0.1:5\"\n").unwrap();
+    let (file, problems) = ConfigFile::find(Some(&path));
+    assert_eq!(problems, []);
+    assert_eq!(file.listen.unwrap().value, "127.0.0.1:5");
+}
+
+#[test]
+fn key_flag_and_variable_have_the_same_name() {
+    let command = Cli::command();
+    for key in ConfigFile::KEYS {
+        let name = key.replace(['.', '_'], "-");
+        let argument = command.get_arguments().find(|argument| argument.get_long() == Some(&name));
+        let variable = argument.unwrap_or_else(|| panic!("--{name}")).get_env().unwrap().to_str().unwrap();
+        assert_eq!(variable, format!("SEMBLANCE_{}", name.replace('-', "_").to_uppercase()));
+    }
+    command.debug_assert();
+}
+
+#[test]
+fn flags_take_values_as_typed() {
+    let cli = Cli::try_parse_from(["x", "--listen", "127.0.0.1:0", "--upstream", "demo", "--json"]).unwrap();
+    assert!(cli.serve.json);
+    let config = Config::resolve(&cli.serve, file("")).unwrap();
+    assert_eq!((config.listen.port(), config.upstream), (0, UpstreamChoice::Demo));
+}
+
+#[test]
+fn the_short_help_shows_only_what_most_people_need() {
+    let help = Cli::command().render_help().to_string();
+    assert!(help.contains("--upstream") && help.contains("--data-dir"));
+    assert!(!help.contains("--matcher-floor"));
+    assert!(Cli::command().render_long_help().to_string().contains("--matcher-floor"));
+}
