@@ -19,13 +19,20 @@ use crate::{
     admin::{self, Control},
     cache::Cache,
     clock::Clock,
-    config::{Config, EmbedderConfig},
-    embed::{EmbedError, Embedder, minilm::MiniLm, remote::RemoteEmbedder},
+    config::{self, ClientGone, Config, EmbedderKind, UpstreamChoice},
+    embed::{
+        EmbedError, Embedder,
+        minilm::MiniLm,
+        breaker::BreakerSettings,
+        pool::PoolSettings,
+        remote::{RemoteEmbedder, RemoteSettings},
+    },
     gateway::{self, Gateway, Limits},
     http,
-    index::partitions::Partitions,
+    index::partitions::{self, Partitions},
     jobs,
     key::PrincipalKey,
+    matcher::MatcherSettings,
     metrics::Metrics,
     policy::{PolicySet, PolicyWatch, Problem},
     store::{
@@ -33,13 +40,20 @@ use crate::{
         sqlite::{SqliteStore, StoreSettings},
     },
     tasks::Tasks,
-    upstream::{Upstream, http::HttpUpstream, scripted::Scripted},
+    similarity::Similarity,
+    upstream::{
+        Upstream,
+        http::{ConfigProblem, HttpUpstream},
+        providers::Providers,
+        scripted::Scripted,
+    },
+    wire::{RecordSettings, chat::ChatSettings},
 };
 
-/// Name under which `--upstream` selects the built-in scripted model.
-pub const DEMO_UPSTREAM: &str = "demo";
 /// The key that turns credentials into principals.
 const KEY_FILE: &str = "principal.key";
+/// Tokens that every remote embedder can be trusted to read.
+const REMOTE_WINDOW: usize = 512;
 /// Between two lines about what is still running while draining.
 const DRAIN_REPORT: Duration = Duration::from_secs(5);
 
@@ -71,7 +85,10 @@ pub enum StartError {
     Embedder(#[from] EmbedError),
     /// The upstream cannot be used.
     #[error("the upstream cannot be used: {0}")]
-    Upstream(String),
+    Upstream(#[from] ConfigProblem),
+    /// The remote embedder's address is none.
+    #[error("embedder.url is not a URL; write it like http://127.0.0.1:9000/v1")]
+    EmbedderUrl,
     /// The principal key cannot be read or made.
     #[error("the key file {path} cannot be used: {source}; it must be 32 bytes, readable by this user only")]
     Key {
@@ -146,7 +163,7 @@ impl App {
             Some(upstream) => upstream,
             None => connect(&config, &seams.clock)?,
         };
-        let index = Arc::new(Partitions::new(config.index));
+        let index = Arc::new(Partitions::new(partitions::Settings { seal_at: config.seal_at }));
         let cache = Arc::new(Cache::new(Arc::clone(&store), index, config.hot_tier_bytes));
         if let Err(error) = jobs::rebuild_index(store.as_ref(), &cache, embedder.fingerprint()).await {
             tracing::warn!(reason = error.reason(), %error, "index not rebuilt, semantic hits start empty");
@@ -166,7 +183,7 @@ impl App {
             Arc::clone(&gateway),
             Arc::clone(&store),
             config.policies.clone(),
-            config.admin_token.as_deref(),
+            config.admin_token.as_ref().map(config::Secret::expose),
         );
         let app = Self {
             listen: local(&data, config.listen),
@@ -259,37 +276,67 @@ async fn open_store(config: &Config, clock: &Clock) -> Result<Arc<dyn Upkeep>, S
 }
 
 async fn load_embedder(config: &Config) -> Result<Arc<dyn Embedder>, StartError> {
-    let config = config.embedder.clone();
-    let loaded = tokio::task::spawn_blocking(move || -> Result<Arc<dyn Embedder>, EmbedError> {
-        Ok(match config {
-            EmbedderConfig::MiniLm { threads, pool } => Arc::new(MiniLm::load(threads, pool)?),
-            EmbedderConfig::Remote(remote) => Arc::new(RemoteEmbedder::new(reqwest::Client::new(), remote)?),
-        })
-    });
-    Ok(loaded.await.map_err(|_| StartError::Interrupted)??)
+    let embedder = config.embedder.clone();
+    let (workers, queue, deadline) = (embedder.threads, embedder.queue, embedder.timeout);
+    let pool = PoolSettings { workers, queue, deadline, ..PoolSettings::default() };
+    match embedder.kind {
+        EmbedderKind::MiniLm => {
+            let loading = tokio::task::spawn_blocking(move || MiniLm::load(1, pool));
+            Ok(Arc::new(loading.await.map_err(|_| StartError::Interrupted)??))
+        }
+        EmbedderKind::Remote { url, model, dimensions, api_key } => {
+            let url = reqwest::Url::parse(&url).map_err(|_| StartError::EmbedderUrl)?;
+            let api_key = api_key.map(|key| key.expose().to_owned());
+            let settings = RemoteSettings {
+                url,
+                model,
+                api_key,
+                dimensions,
+                request_dimensions: false,
+                window: REMOTE_WINDOW,
+                in_flight: embedder.queue,
+                deadline: embedder.timeout,
+                breaker: BreakerSettings::default(),
+            };
+            crate::upstream::http::install_tls();
+            Ok(Arc::new(RemoteEmbedder::new(reqwest::Client::new(), settings)?))
+        }
+    }
 }
 
 fn connect(config: &Config, clock: &Clock) -> Result<Arc<dyn Upstream>, StartError> {
-    if config.upstream == DEMO_UPSTREAM {
-        return Ok(Arc::new(Scripted::demo(clock.clone())));
-    }
-    let upstream = HttpUpstream::new(&config.upstream, config.upstream_timeouts);
-    Ok(Arc::new(upstream.map_err(|error| StartError::Upstream(error.to_string()))?))
+    let http = |url: &str| HttpUpstream::new(url, config.timeouts);
+    Ok(match &config.upstream {
+        UpstreamChoice::Demo => Arc::new(Scripted::demo(clock.clone())),
+        UpstreamChoice::Url(url) => Arc::new(http(url)?),
+        UpstreamChoice::Providers => Arc::new(Providers::new(http(config::OPENAI)?, http(config::ANTHROPIC)?)),
+    })
 }
 
 fn settings(config: &Config) -> gateway::Settings {
+    let config::Limits { body_bytes, cacheable_body_bytes, answer_bytes, requests, followers } = config.limits;
     gateway::Settings {
-        limits: Limits {
-            body_bytes: config.limits.body_bytes,
-            cacheable_body_bytes: config.limits.cacheable_body_bytes,
-            answer_bytes: config.limits.answer_bytes,
-            followers: config.limits.followers,
+        limits: Limits { body_bytes, cacheable_body_bytes, answer_bytes, requests, followers },
+        matcher: matcher_settings(config),
+        chat: ChatSettings { max_temperature: config.temperature_ceiling, ..ChatSettings::default() },
+        record: RecordSettings {
+            lenient_end: !config.require_done,
+            max_bytes: config.limits.answer_bytes,
+            ..RecordSettings::default()
         },
-        matcher: config.matcher,
-        chat: config.chat.clone(),
-        record: config.record.clone(),
+        tenant: config.tenant.clone(),
         allow_anonymous: config.allow_anonymous,
-        finish_without_clients: config.finish_without_clients,
+        finish_without_clients: config.client_gone == ClientGone::Finish,
+    }
+}
+
+/// The hit decision's bounds; a value that is no similarity was refused by the configuration.
+pub(crate) fn matcher_settings(config: &Config) -> MatcherSettings {
+    let similarity = |value| Similarity::new(value).unwrap_or(Similarity::IDENTICAL);
+    MatcherSettings {
+        floor: similarity(config.matcher.floor),
+        min_similarity: similarity(config.matcher.min_similarity),
+        candidates: config.matcher.candidates,
     }
 }
 

@@ -19,6 +19,12 @@ pub use problem::Problem;
 
 use crate::{telemetry::LogConfig, upstream::http::Settings};
 
+/// Where apps connect, unless told otherwise.
+pub const LISTEN: &str = "127.0.0.1:8080";
+/// Where operators connect, unless told otherwise.
+pub const ADMIN_LISTEN: &str = "127.0.0.1:8081";
+/// Where the database lives, unless told otherwise.
+pub const DATA_DIR: &str = "semblance-data";
 /// The file read when none is named.
 pub const DEFAULT_FILE: &str = "semblance.toml";
 /// OpenAI's public API: the default upstream of its protocol families.
@@ -98,6 +104,8 @@ pub enum EmbedderKind {
         url: String,
         /// Its model.
         model: String,
+        /// Length of its vectors.
+        dimensions: usize,
         /// Its key, when it wants one.
         api_key: Option<Secret>,
     },
@@ -176,10 +184,20 @@ impl Config {
         resolve::resolve(args, file, problems, &environment)
     }
 
+    /// What holds when nothing is set: no file, no flag, no variable.
+    pub fn defaults() -> Result<Self, Vec<Problem>> {
+        resolve::resolve(&ServeArgs::default(), ConfigFile::default(), Vec::new(), &|_| None)
+    }
+
     /// As [`Config::load`], with the file given.
     pub fn resolve(args: &ServeArgs, file: ConfigFile) -> Result<Self, Vec<Problem>> {
         resolve::resolve(args, file, Vec::new(), &environment)
     }
+}
+
+/// Whether the user wants colours at all (<https://no-color.org>).
+pub fn colours_wanted() -> bool {
+    environment("NO_COLOR").is_none()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]

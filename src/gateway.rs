@@ -46,6 +46,8 @@ pub struct Limits {
     pub cacheable_body_bytes: usize,
     /// Larger answers are streamed through without being kept.
     pub answer_bytes: usize,
+    /// More requests at the same time get 503.
+    pub requests: usize,
     /// More than this many clients never wait on one flight.
     pub followers: usize,
 }
@@ -61,6 +63,8 @@ pub struct Settings {
     pub chat: ChatSettings,
     /// What may be recorded.
     pub record: RecordSettings,
+    /// Name of the tenant: what is shared inside it stays inside it.
+    pub tenant: String,
     /// Serve requests without a credential, in a scope of their own.
     pub allow_anonymous: bool,
     /// When every client of a flight has gone: finish and keep the answer, or cancel.
@@ -154,6 +158,10 @@ impl Gateway {
     /// Answers a request of a cacheable protocol.
     pub async fn answer(self: &Arc<Self>, call: Call) -> Reply {
         let mut ticket = Ticket::open(self, &call);
+        if self.is_overloaded() {
+            let reply = ticket.refused(&ClientError::Overloaded);
+            return ticket.close(self, reply);
+        }
         let reply = match self.understand(&call) {
             Ok(question) => self.answer_question(call, question, &mut ticket).await,
             Err(Unanswerable::Refused(error)) => ticket.refused(&error),
@@ -166,10 +174,16 @@ impl Gateway {
     pub async fn forward(self: &Arc<Self>, call: Call, body: UpstreamBody, why: BypassReason) -> Reply {
         let mut ticket = Ticket::open(self, &call);
         let reply = match self.identify(&call) {
+            Ok(_) if self.is_overloaded() => ticket.refused(&ClientError::Overloaded),
             Ok(_) => self.pipe(call, body, Outcome::Bypass(why), &mut ticket).await,
             Err(error) => ticket.refused(&error),
         };
         ticket.close(self, reply)
+    }
+
+    fn is_overloaded(&self) -> bool {
+        let limit = i64::try_from(self.limits().requests).unwrap_or(i64::MAX);
+        self.parts.metrics.requests_in_flight() > limit
     }
 
     async fn answer_question(self: &Arc<Self>, call: Call, question: Question, ticket: &mut Ticket) -> Reply {

@@ -121,6 +121,8 @@ impl PrincipalKey {
 pub struct ScopeParts<'a> {
     /// The principal, or `None` when the category's policy shares among all principals of a tenant or all.
     pub principal: Option<Principal>,
+    /// Name of the deployment's tenant.
+    pub tenant: &'a str,
     /// The upstream's base URL: the same question to another provider is another question.
     pub upstream: &'a str,
     /// Organisation and project header values, in a fixed order; empty when absent.
@@ -132,13 +134,13 @@ pub struct ScopeParts<'a> {
 impl Scope {
     /// Derives the scope from its parts.
     pub fn derive(parts: &ScopeParts<'_>) -> Self {
-        let ScopeParts { principal, upstream, organisation, namespace } = *parts;
+        let ScopeParts { principal, tenant, upstream, organisation, namespace } = *parts;
         let mut hasher = Parts::new("semblance 2026-11 scope");
         hasher = match principal {
             Some(p) => hasher.part(b"principal").part(p.as_bytes()),
             None => hasher.part(b"shared"),
         };
-        hasher = hasher.part(upstream.as_bytes()).part(namespace.as_bytes());
+        hasher = hasher.part(tenant.as_bytes()).part(upstream.as_bytes()).part(namespace.as_bytes());
         for value in organisation {
             hasher = hasher.part(value.as_bytes());
         }

@@ -1,8 +1,9 @@
 //! The provider side: send a request, get status, headers and a body stream back, unchanged.
 //!
-//! [`http`] talks to a real provider; [`scripted`] is the built-in model behind `--upstream demo` and `replay`.
+//! [`http`] talks to a real provider, [`providers`] picks one of two; [`scripted`] is the built-in model behind `--upstream demo` and `replay`.
 
 pub mod http;
+pub mod providers;
 pub mod scripted;
 
 use bytes::Bytes;

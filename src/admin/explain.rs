@@ -22,7 +22,7 @@ pub(super) struct ExplainRequest {
 
 /// A neighbour in the cache, judged.
 #[derive(Debug, Serialize)]
-struct Neighbour {
+pub(super) struct Neighbour {
     entry: String,
     query: String,
     category: String,

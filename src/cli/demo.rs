@@ -12,7 +12,7 @@ use crate::{
     clock::{Clock, ManualClock},
     config::Config,
     telemetry,
-    upstream::scripted::Scripted,
+    upstream::{http::install_tls, scripted::Scripted},
 };
 
 /// Credential that the conversation sends; the built-in model takes any.
@@ -78,7 +78,7 @@ struct Seen {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut config = Config::default();
+    let mut config = serve::usable(Config::defaults())?;
     "warn".clone_into(&mut config.log.level);
     telemetry::init(&config.log)?;
     runtime()?.block_on(async move {
@@ -97,6 +97,7 @@ async fn converse_and_serve(config: Config, args: &Args) -> anyhow::Result<ExitC
     let model = Scripted::demo(clock.clone());
     let seams = Seams { clock, upstream: Some(Arc::new(model.clone())), ..Seams::default() };
     let app = App::start(config, seams).await?;
+    install_tls();
     let client = reqwest::Client::builder().no_proxy().build()?;
     warm_up(&client, app.admin).await?;
     let conversation = Conversation { client, app: &app, model: &model, hand: &hand };

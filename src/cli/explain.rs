@@ -6,6 +6,7 @@ use anyhow::{Context, anyhow};
 
 use super::{Output, runtime};
 use crate::{
+    app,
     config::Config,
     embed::{Embedder, minilm::MiniLm, pool::PoolSettings},
     explain::{self, Ask, Explanation},
@@ -54,7 +55,7 @@ async fn explain_pair(args: &Args, cached: &str) -> anyhow::Result<Explanation> 
         None => PolicySet::shipped(),
     };
     let set = set.map_err(|problems| anyhow!("the policies have problems; run `semblance check`: {}", problems.len()))?;
-    let config = Config::default();
+    let config = super::serve::usable(Config::defaults())?;
     let embedder = MiniLm::load(1, PoolSettings::default())?;
     let mut examples = Vec::new();
     for (category, text) in set.example_texts() {
@@ -62,7 +63,7 @@ async fn explain_pair(args: &Args, cached: &str) -> anyhow::Result<Explanation> 
     }
     let examples = Examples::new(&set, examples);
     let ask = Ask { cached, asked: &args.ask, category: args.category.as_deref() };
-    Ok(explain::explain(ask, &embedder, &set, Some(&examples), &config.matcher).await?)
+    Ok(explain::explain(ask, &embedder, &set, Some(&examples), &app::matcher_settings(&config)).await?)
 }
 
 fn in_words(explained: &Explanation, output: &Output) -> String {

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::anyhow;
 
 use super::{Output, runtime};
 use crate::{
     app::{App, Seams},
-    config::{Config, ServeArgs},
+    config::{Config, Problem, ServeArgs, UpstreamChoice},
     telemetry,
 };
 
@@ -16,25 +16,28 @@ use crate::{
 pub(super) struct Args {
     #[command(flatten)]
     serve: ServeArgs,
-    /// Say the addresses as one line of JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let config = match Config::load(&args.serve) {
-        Ok(config) => config,
-        Err(problems) => {
-            let list: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
-            bail!("the configuration has {} problem(s):\n{}", list.len(), list.join("\n"));
-        }
-    };
+    let config = usable(Config::load(&args.serve))?;
     telemetry::init(&config.log)?;
-    runtime()?.block_on(serve(config, args.json))
+    runtime()?.block_on(serve(config, args.serve.json))
+}
+
+/// A configuration, or all its problems as one error.
+pub(super) fn usable(loaded: Result<Config, Vec<Problem>>) -> anyhow::Result<Config> {
+    loaded.map_err(|problems| {
+        let list: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
+        anyhow!("the configuration has {} problem(s):\n{}", list.len(), list.join("\n"))
+    })
 }
 
 async fn serve(config: Config, json: bool) -> anyhow::Result<ExitCode> {
-    let upstream = config.upstream.clone();
+    let upstream = match &config.upstream {
+        UpstreamChoice::Providers => "the providers' public APIs".to_owned(),
+        UpstreamChoice::Demo => "the built-in demo model".to_owned(),
+        UpstreamChoice::Url(url) => url.clone(),
+    };
     let app = App::start(config, Seams::default()).await?;
     let output = Output::stdout();
     let (listen, admin) = (app.listen.to_string(), app.admin.to_string());

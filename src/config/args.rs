@@ -175,10 +175,13 @@ settings! {
     /// Model of the remote embedder, such as text-embedding-3-small
     #[arg(long, env = "SEMBLANCE_EMBEDDER_MODEL", value_name = "MODEL", hide_short_help = true)]
     embedder_model: String = "embedder.model",
+    /// Length of the remote embedder's vectors (1536)
+    #[arg(long, env = "SEMBLANCE_EMBEDDER_DIMENSIONS", value_name = "N", hide_short_help = true)]
+    embedder_dimensions: u64 = "embedder.dimensions",
     /// Name of the variable that holds the remote embedder's key
     #[arg(long, env = "SEMBLANCE_EMBEDDER_API_KEY_ENV", value_name = "NAME", hide_short_help = true)]
     embedder_api_key_env: String = "embedder.api_key_env",
-    /// Threads of the in-process embedder; default: half the cores
+    /// Threads of the in-process embedder; a text at a time each; default: half the cores
     #[arg(long, env = "SEMBLANCE_EMBEDDER_THREADS", value_name = "N", hide_short_help = true)]
     embedder_threads: u64 = "embedder.threads",
     /// Texts that may wait for the embedder (256); above it requests go upstream
@@ -187,7 +190,7 @@ settings! {
     /// Longest wait for a vector (250); after it requests go upstream
     #[arg(long, env = "SEMBLANCE_EMBEDDER_TIMEOUT_MS", value_name = "MS", hide_short_help = true)]
     embedder_timeout_ms: u64 = "embedder.timeout_ms",
-    /// Vectors scanned exactly before they are sealed into a graph (4096)
+    /// Vectors of a partition from which on it is searched by graph; below, exactly
     #[arg(long, env = "SEMBLANCE_INDEX_SEAL_AT", value_name = "N", hide_short_help = true)]
     index_seal_at: u64 = "index.seal_at",
     /// Candidates below this similarity are not looked at (0.70)

@@ -12,6 +12,7 @@ use super::{
     UpstreamChoice, args::Typed, problem::Origin, value::ByteSize,
 };
 use crate::{
+    index::segmented::DEFAULT_SEAL_AT,
     telemetry::{self, Color, LogConfig, LogFormat},
     upstream::http::{BaseUrl, Settings},
 };
@@ -52,7 +53,7 @@ impl Check<'_> {
             admin_token,
             upstream: self.upstream(typed.upstream.as_ref()),
             timeouts: self.timeouts(typed),
-            data_dir: typed.data_dir.as_ref().map_or_else(|| "semblance-data".into(), |typed| typed.value.clone()),
+            data_dir: typed.data_dir.as_ref().map_or_else(|| super::DATA_DIR.into(), |typed| typed.value.clone()),
             policies: typed.policies.as_ref().map(|typed| typed.value.clone()),
             tenant: self.tenant(typed.tenant.as_ref()),
             allow_anonymous,
@@ -69,7 +70,7 @@ impl Check<'_> {
                 ClientGone::Finish,
             ),
             embedder: self.embedder(typed),
-            seal_at: self.count("index.seal_at", typed.index_seal_at.as_ref(), 4096, 64..=1_000_000),
+            seal_at: self.count("index.seal_at", typed.index_seal_at.as_ref(), DEFAULT_SEAL_AT as u64, 64..=10_000_000),
             matcher: self.matcher(typed),
             drain: self.time("drain_ms", typed.drain_ms.as_ref(), 10_000, 0),
         }
@@ -206,10 +207,14 @@ impl Check<'_> {
             ("embedder.model", &typed.embedder_model),
             ("embedder.api_key_env", &typed.embedder_api_key_env),
         ];
+        const WHAT: &str = "is for a remote embedder; set embedder.kind = \"remote\" or remove it";
         for (key, typed) in unused {
             if let Some(typed) = typed {
-                self.report(key, typed, "is for a remote embedder; set embedder.kind = \"remote\" or remove it");
+                self.report(key, typed, WHAT);
             }
+        }
+        if let Some(typed) = &typed.embedder_dimensions {
+            self.report("embedder.dimensions", typed, WHAT);
         }
         EmbedderKind::MiniLm
     }
@@ -236,7 +241,8 @@ impl Check<'_> {
             }
             key.map(Secret::new)
         });
-        EmbedderKind::Remote { url, model, api_key }
+        let dimensions = self.count("embedder.dimensions", typed.embedder_dimensions.as_ref(), 1536, 1..=65_536);
+        EmbedderKind::Remote { url, model, dimensions, api_key }
     }
 
     fn matcher(&mut self, typed: &ConfigFile) -> MatcherConfig {

@@ -24,33 +24,30 @@ const ANONYMOUS: &str = "anonymous";
 
 /// The three keys of a request in one scope.
 #[derive(Debug, Clone, Copy)]
-pub struct Keys {
+pub(super) struct Keys {
     /// Isolation boundary.
-    pub scope: Scope,
+    pub(super) scope: Scope,
     /// Where similarity is searched.
-    pub partition: Partition,
+    pub(super) partition: Partition,
     /// Exact identity.
-    pub fingerprint: Fingerprint,
+    pub(super) fingerprint: Fingerprint,
 }
 
 /// A request that the cache may be asked about.
 #[derive(Debug, Clone)]
-pub struct Question {
+pub(super) struct Question {
     /// The parsed body.
-    pub request: Request,
+    pub(super) request: Request,
     /// What the request asks of the cache, headers and body merged.
-    pub directives: Directives,
-    /// Who asks.
-    pub principal: Principal,
+    pub(super) directives: Directives,
     /// Keys in the scope of the credential, which every policy allows.
-    pub own: Keys,
+    pub(super) own: Keys,
     shape: Vec<u8>,
-    organisation: Vec<String>,
 }
 
 impl Question {
     /// The text to match by meaning, if meaning may be used.
-    pub fn query(&self) -> Option<&str> {
+    pub(super) fn query(&self) -> Option<&str> {
         match &self.request.query {
             Ok(query) if self.directives.mode != Some(Mode::Exact) => Some(query),
             _ => None,
@@ -58,28 +55,24 @@ impl Question {
     }
 
     /// The keys under which entries of this sharing are kept.
-    pub fn keys(&self, sharing: Sharing, upstream: &str) -> Keys {
-        let principal = match sharing {
+    fn keys(&self, sharing: Sharing, tenant: &str, upstream: &str) -> Keys {
+        let tenant = match sharing {
             Sharing::Credential => return self.own,
-            // One deployment is one tenant until the configuration names several.
-            Sharing::Tenant | Sharing::Shared => None,
-        };
-        let organisation: Vec<&str> = match sharing {
-            Sharing::Tenant => self.organisation.iter().map(String::as_str).collect(),
-            Sharing::Credential | Sharing::Shared => Vec::new(),
+            Sharing::Tenant => tenant,
+            Sharing::Shared => "",
         };
         let namespace = self.directives.namespace.as_deref().unwrap_or_default();
-        let scope = Scope::derive(&ScopeParts { principal, upstream, organisation: &organisation, namespace });
+        let scope = Scope::derive(&ScopeParts { principal: None, tenant, upstream, organisation: &[], namespace });
         derive(scope, &self.request, &self.shape)
     }
 
     /// The text whose meaning tells the category: the last user turn, or all of them where it has none.
-    pub fn last_words(&self) -> &str {
+    pub(super) fn last_words(&self) -> &str {
         self.request.query.as_deref().unwrap_or(&self.request.user_text)
     }
 
     /// What the policies' rules look at: all user turns, for an answer may rest on an earlier one.
-    pub fn facts<'a>(&'a self, call: &'a Call) -> Facts<'a> {
+    pub(super) fn facts<'a>(&'a self, call: &'a Call) -> Facts<'a> {
         let path = call.path_and_query.split('?').next().unwrap_or_default();
         Facts {
             path,
@@ -91,7 +84,7 @@ impl Question {
     }
 
     /// Labels for group purge: the app's own, and one for each named source.
-    pub fn tags(&self) -> Vec<String> {
+    pub(super) fn tags(&self) -> Vec<String> {
         let sources = self.directives.sources.iter().map(|source| source.name.clone());
         let mut tags: Vec<String> = self.directives.tags.iter().cloned().chain(sources).collect();
         tags.sort_unstable();
@@ -100,7 +93,7 @@ impl Question {
     }
 
     /// The bounds on an entry's age that the request sets.
-    pub fn bounds(&self) -> Bounds {
+    pub(super) fn bounds(&self) -> Bounds {
         let Directives { max_age, min_fresh, max_stale, stale_if_error, ttl, .. } = &self.directives;
         let max_stale = max_stale.map(|stale| match stale {
             MaxStale::Within(time) => time,
@@ -116,7 +109,7 @@ impl Question {
     }
 
     /// What makes two requests the same flight: the question, and every term it is asked under.
-    pub fn flight_key(&self) -> FlightKey {
+    pub(super) fn flight_key(&self) -> FlightKey {
         let terms = format!("{:?}{:?}", self.request.max_tokens, self.directives);
         let digest = blake3::hash(terms.as_bytes());
         let mut first = [0u8; 8];
@@ -135,6 +128,11 @@ pub(super) enum Unanswerable {
 }
 
 impl Gateway {
+    /// The keys of `question` under which entries of this sharing are kept.
+    pub(super) fn keys(&self, question: &Question, sharing: Sharing) -> Keys {
+        question.keys(sharing, &self.parts.settings.tenant, self.parts.upstream.base_url())
+    }
+
     /// The principal behind a call's credential.
     pub(super) fn identify(&self, call: &Call) -> Result<Principal, ClientError> {
         let key = &self.parts.principal_key;
@@ -172,12 +170,13 @@ impl Gateway {
         let shape = answer_shape(&request, &call.headers, &call.path_and_query, &directives);
         let scope = Scope::derive(&ScopeParts {
             principal: Some(principal),
+            tenant: &self.parts.settings.tenant,
             upstream: self.parts.upstream.base_url(),
             organisation: &names,
             namespace: directives.namespace.as_deref().unwrap_or_default(),
         });
         let own = derive(scope, &request, &shape);
-        Question { request, directives, principal, own, shape, organisation }
+        Question { request, directives, own, shape }
     }
 }
 

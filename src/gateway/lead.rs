@@ -364,7 +364,7 @@ impl Gateway {
             return Err(NotStored::Policy);
         }
         let question = &job.question;
-        let keys = question.keys(policy.reuse.scope, self.parts.upstream.base_url());
+        let keys = self.keys(question, policy.reuse.scope);
         let ttl_limit = [question.directives.ttl, Some(plan.class.freshness.ttl)].into_iter().flatten().min();
         // A tool call carries its arguments, which another wording would get wrong.
         let by_meaning = plan.by_meaning && !answer.calls_tools();
@@ -420,7 +420,6 @@ struct Flown {
 #[derive(Debug)]
 struct Tape {
     family: Family,
-    usage_added: bool,
     reader: sse::Reader,
     recorder: Recorder,
     held: Vec<Chunk>,
@@ -432,7 +431,6 @@ impl Tape {
     fn new(recorder: Recorder, question: &Question, largest_frame: usize) -> Self {
         Self {
             family: question.request.family,
-            usage_added: question.request.usage_added,
             reader: sse::Reader::new(largest_frame),
             recorder,
             held: Vec::new(),

@@ -63,7 +63,7 @@ impl Gateway {
         let policies = self.parts.policies.current();
         let mut miss = (MissReason::Empty, None);
         for sharing in policies.sharings() {
-            let keys = question.keys(sharing, self.parts.upstream.base_url());
+            let keys = self.keys(question, sharing);
             match self.parts.cache.find(keys.fingerprint).await {
                 Ok(None) => {}
                 Ok(Some(hit)) => {
@@ -88,7 +88,7 @@ impl Gateway {
     pub(super) fn look_up_hot(&self, question: &Question, facts: &Facts<'_>, now: Timestamp) -> Option<Served> {
         let policies = self.parts.policies.current();
         policies.sharings().into_iter().find_map(|sharing| {
-            let keys = question.keys(sharing, self.parts.upstream.base_url());
+            let keys = self.keys(question, sharing);
             let hit = self.parts.cache.find_hot(keys.fingerprint)?;
             let own = rules_if_changed(&policies, &hit.entry, facts);
             let check = Check { question, policies: &policies, sharing, own, now };
@@ -111,7 +111,7 @@ impl Gateway {
         let policies = self.parts.policies.current();
         let sharing = class.policy.reuse.scope;
         let check = Check { question, policies: &policies, sharing, own: Some(class.freshness), now };
-        let keys = question.keys(sharing, self.parts.upstream.base_url());
+        let keys = self.keys(question, sharing);
         let asked = Reading::of(query);
         let metrics = &self.parts.metrics;
         let mut refusal = MissReason::Empty;
