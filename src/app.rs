@@ -151,34 +151,8 @@ impl App {
         let admin_socket = bind(config.admin_listen, "--admin-listen").await?;
 
         let tasks = Tasks::new();
-        let store = match seams.store {
-            Some(store) => store,
-            None => open_store(&config, &seams.clock).await?,
-        };
-        let embedder = match seams.embedder {
-            Some(embedder) => embedder,
-            None => load_embedder(&config).await?,
-        };
-        let upstream = match seams.upstream {
-            Some(upstream) => upstream,
-            None => connect(&config, &seams.clock)?,
-        };
-        let index = Arc::new(Partitions::new(partitions::Settings { seal_at: config.seal_at }));
-        let cache = Arc::new(Cache::new(Arc::clone(&store), index, config.hot_tier_bytes));
-        if let Err(error) = jobs::rebuild_index(store.as_ref(), &cache, embedder.fingerprint()).await {
-            tracing::warn!(reason = error.reason(), %error, "index not rebuilt, semantic hits start empty");
-        }
-        let gateway = Gateway::new(gateway::Parts {
-            cache,
-            embedder,
-            policies: Arc::new(PolicyWatch::new(set)),
-            upstream,
-            clock: seams.clock,
-            tasks: tasks.clone(),
-            metrics: Arc::new(Metrics::new()),
-            principal_key: principal_key(&config.data_dir)?,
-            settings: settings(&config),
-        });
+        let gateway = build(&config, seams, set, &tasks).await?;
+        let store = Arc::clone(gateway.parts().cache.store());
         let control = Control::new(
             Arc::clone(&gateway),
             Arc::clone(&store),
@@ -260,6 +234,38 @@ impl App {
     }
 }
 
+/// The gateway over its adapters, its index filled from the store.
+async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> Result<Arc<Gateway>, StartError> {
+    let store = match seams.store {
+        Some(store) => store,
+        None => open_store(config, &seams.clock).await?,
+    };
+    let embedder = match seams.embedder {
+        Some(embedder) => embedder,
+        None => load_embedder(config).await?,
+    };
+    let upstream = match seams.upstream {
+        Some(upstream) => upstream,
+        None => connect(config, &seams.clock)?,
+    };
+    let index = Arc::new(Partitions::new(partitions::Settings { seal_at: config.seal_at }));
+    let cache = Arc::new(Cache::new(Arc::clone(&store), index, config.hot_tier_bytes));
+    if let Err(error) = jobs::rebuild_index(store.as_ref(), &cache, embedder.fingerprint()).await {
+        tracing::warn!(reason = error.reason(), %error, "index not rebuilt, semantic hits start empty");
+    }
+    Ok(Gateway::new(gateway::Parts {
+        cache,
+        embedder,
+        policies: Arc::new(PolicyWatch::new(set)),
+        upstream,
+        clock: seams.clock,
+        tasks: tasks.clone(),
+        metrics: Arc::new(Metrics::new()),
+        principal_key: principal_key(&config.data_dir)?,
+        settings: settings(config),
+    }))
+}
+
 async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, flag, source })
 }
@@ -318,7 +324,12 @@ fn settings(config: &Config) -> gateway::Settings {
     gateway::Settings {
         limits: Limits { body_bytes, cacheable_body_bytes, answer_bytes, requests, followers },
         matcher: matcher_settings(config),
-        chat: ChatSettings { max_temperature: config.temperature_ceiling, ..ChatSettings::default() },
+        chat: ChatSettings {
+            max_temperature: config.temperature_ceiling,
+            // OpenAI documents its default; what another upstream does with no temperature is not known.
+            default_temperature: (config.upstream == UpstreamChoice::Providers).then_some(1.0),
+            ..ChatSettings::default()
+        },
         record: RecordSettings {
             lenient_end: !config.require_done,
             max_bytes: config.limits.answer_bytes,

@@ -38,7 +38,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the gateway.
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// See it work: a short conversation through a gateway with a built-in model, then keep serving.
     Demo(demo::Args),
     /// Check policy files and say in plain words what they promise.
@@ -55,10 +55,10 @@ enum Command {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(args),
         Command::Check(args) => check::run(&args),
-        Command::Explain(args) => explain::run(args),
+        Command::Explain(args) => explain::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Purge(args) => purge::run(args),
     };

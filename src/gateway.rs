@@ -10,11 +10,11 @@ mod lookup;
 mod reply;
 mod report;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use tokio::sync::watch;
 
 use crate::{
     cache::Cache,
@@ -36,6 +36,9 @@ use lead::Job;
 use lookup::Lookup;
 pub use reply::{Reply, ReplyBody};
 use report::{Followed, Ticket};
+
+/// How long a request waits for the gateway to be able to tell categories, before it goes upstream uncached.
+const WARM_UP: Duration = Duration::from_secs(2);
 
 /// Bounds on what one request may take.
 #[derive(Debug, Clone, Copy)]
@@ -115,14 +118,14 @@ pub struct Gateway {
     parts: Parts,
     flights: Flights,
     alone: lead::AloneMemory,
-    examples: ArcSwapOption<Examples>,
+    examples: watch::Sender<Option<Arc<Examples>>>,
 }
 
 impl Gateway {
     /// A gateway of these parts. It serves by rules alone until [`Self::learn_examples`] has run.
     pub fn new(parts: Parts) -> Arc<Self> {
         let flights = Flights::new(parts.settings.limits.followers);
-        Arc::new(Self { parts, flights, alone: lead::AloneMemory::default(), examples: ArcSwapOption::empty() })
+        Arc::new(Self { parts, flights, alone: lead::AloneMemory::default(), examples: watch::Sender::new(None) })
     }
 
     /// Bounds on one request.
@@ -142,17 +145,24 @@ impl Gateway {
 
     /// Vectors of the policies' examples, from which categories are told by meaning.
     pub fn learn_examples(&self, examples: Examples) {
-        self.examples.store(Some(Arc::new(examples)));
+        self.examples.send_replace(Some(Arc::new(examples)));
     }
 
     /// The same, as they are now.
     pub fn examples(&self) -> Option<Arc<Examples>> {
-        self.examples.load_full()
+        self.examples.borrow().clone()
+    }
+
+    /// The same, waited for while the gateway starts.
+    async fn examples_when_warm(&self) -> Option<Arc<Examples>> {
+        let mut learnt = self.examples.subscribe();
+        let waiting = learnt.wait_for(Option::is_some);
+        tokio::time::timeout(WARM_UP, waiting).await.ok()?.ok()?.clone()
     }
 
     /// True once categories can be told by meaning.
     pub fn is_warm(&self) -> bool {
-        self.examples.load().is_some()
+        self.examples.borrow().is_some()
     }
 
     /// Answers a request of a cacheable protocol.

@@ -5,6 +5,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     gateway::Gateway,
     metrics::{Reload, RemovalCause},
     policy::{Examples, PolicyEvent, PolicySet},
+    similarity::Embedding,
     store::{Expired, StoreError, Upkeep},
 };
 
@@ -23,8 +25,10 @@ const PAGE: u32 = 4096;
 const REAP_BATCH: u32 = 512;
 /// Time between two rounds of reaping.
 const REAP_EVERY: Duration = Duration::from_secs(30);
+/// Examples embedded at a time: enough to keep every worker busy, few enough that none waits long.
+const EXAMPLES_AT_A_TIME: usize = 4;
 /// Pause before examples are tried again.
-const LEARN_AGAIN: Duration = Duration::from_secs(5);
+const LEARN_AGAIN: Duration = Duration::from_millis(500);
 /// Entries re-embedded between two lines of progress.
 const PROGRESS_EVERY: usize = 1000;
 
@@ -98,19 +102,17 @@ pub async fn learn_examples(
         tracing::warn!(reason = error.reason(), %error, "example vectors not read");
         vec![None; wanted.len()]
     });
-    let mut examples = Vec::with_capacity(wanted.len());
-    let mut fresh = Vec::new();
-    for ((category, text), kept) in wanted.into_iter().zip(kept) {
-        let vector = match kept {
-            Some(vector) => vector,
-            None => {
-                let vector = embedder.embed(&text).await?;
-                fresh.push((text.clone(), vector.clone()));
-                vector
-            }
+    let making = wanted.into_iter().zip(kept).map(|((category, text), kept)| async move {
+        let (vector, is_new) = match kept {
+            Some(vector) => (vector, false),
+            None => (embedder.embed(&text).await?, true),
         };
-        examples.push((category, text, vector));
-    }
+        Ok::<_, EmbedError>((category, text, vector, is_new))
+    });
+    let made: Vec<_> = stream::iter(making).buffered(EXAMPLES_AT_A_TIME).try_collect().await?;
+    let fresh = made.iter().filter(|(.., is_new)| *is_new).map(|(_, text, vector, _)| (text.clone(), vector.clone()));
+    let fresh: Vec<(String, Embedding)> = fresh.collect();
+    let examples = made.into_iter().map(|(category, text, vector, _)| (category, text, vector)).collect();
     if !fresh.is_empty()
         && let Err(error) = store.keep_example_vectors(embedder.fingerprint().to_owned(), fresh)
     {

@@ -35,11 +35,11 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         let output = Output::stdout();
-        let Some(cached) = args.cached.as_deref() else { return ask_gateway(&args, &output).await };
-        let explained = explain_pair(&args, cached).await?;
+        let Some(cached) = args.cached.as_deref() else { return ask_gateway(args, &output).await };
+        let explained = explain_pair(args, cached).await?;
         if args.json {
             output.json(&explained)?;
         } else {

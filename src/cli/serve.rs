@@ -18,7 +18,7 @@ pub(super) struct Args {
     serve: ServeArgs,
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = usable(Config::load(&args.serve))?;
     telemetry::init(&config.log)?;
     runtime()?.block_on(serve(config, args.serve.json))

@@ -181,13 +181,13 @@ settings! {
     /// Name of the variable that holds the remote embedder's key
     #[arg(long, env = "SEMBLANCE_EMBEDDER_API_KEY_ENV", value_name = "NAME", hide_short_help = true)]
     embedder_api_key_env: String = "embedder.api_key_env",
-    /// Threads of the in-process embedder; a text at a time each; default: half the cores
+    /// Threads of the in-process embedder; a text at a time each; default: one for each core
     #[arg(long, env = "SEMBLANCE_EMBEDDER_THREADS", value_name = "N", hide_short_help = true)]
     embedder_threads: u64 = "embedder.threads",
     /// Texts that may wait for the embedder (256); above it requests go upstream
     #[arg(long, env = "SEMBLANCE_EMBEDDER_QUEUE", value_name = "N", hide_short_help = true)]
     embedder_queue: u64 = "embedder.queue",
-    /// Longest wait for a vector (250); after it requests go upstream
+    /// Longest wait for a vector (1000); after it requests go upstream
     #[arg(long, env = "SEMBLANCE_EMBEDDER_TIMEOUT_MS", value_name = "MS", hide_short_help = true)]
     embedder_timeout_ms: u64 = "embedder.timeout_ms",
     /// Vectors of a partition from which on it is searched by graph; below, exactly

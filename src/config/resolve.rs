@@ -192,12 +192,12 @@ impl Check<'_> {
             self.choice("embedder.kind", typed.embedder_kind.as_ref(), &[("minilm", false), ("remote", true)], false);
         let kind = if remote { self.remote(typed) } else { self.in_process(typed) };
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let threads = (cores / 2).max(1) as u64;
+        let threads = cores as u64;
         EmbedderConfig {
             kind,
             threads: self.count("embedder.threads", typed.embedder_threads.as_ref(), threads, 1..=1024),
             queue: self.count("embedder.queue", typed.embedder_queue.as_ref(), 256, 1..=100_000),
-            timeout: self.time("embedder.timeout_ms", typed.embedder_timeout_ms.as_ref(), 250, 1),
+            timeout: self.time("embedder.timeout_ms", typed.embedder_timeout_ms.as_ref(), 1_000, 1),
         }
     }
 

@@ -181,7 +181,7 @@ impl Gateway {
         let policies = self.parts.policies.current();
         let question = &job.question;
         let rules = policies.classify_by_rules(facts);
-        let examples = self.examples.load_full();
+        let examples = if rules.decided { self.examples() } else { self.examples_when_warm().await };
         if !rules.decided && examples.is_none() {
             return Err(Head::Bypass(BypassReason::Warming, rules.policy.category.clone()));
         }

@@ -52,7 +52,7 @@ macro_rules! conformance_suite {
 pub(crate) use conformance_suite;
 
 pub(crate) fn scope(name: &str) -> Scope {
-    Scope::derive(&ScopeParts { principal: None, upstream: name, organisation: &[], namespace: "" })
+    Scope::derive(&ScopeParts { principal: None, tenant: "", upstream: name, organisation: &[], namespace: "" })
 }
 
 pub(crate) fn fingerprint(question: &str) -> Fingerprint {

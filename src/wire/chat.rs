@@ -28,6 +28,8 @@ use super::{canonical, sse::Frame};
 pub struct ChatSettings {
     /// An explicit temperature above this bypasses the cache.
     pub max_temperature: f64,
+    /// The temperature that the upstream takes when none is given, where that is known: then the two are the same.
+    pub default_temperature: Option<f64>,
     /// Ask the upstream for usage on streams whose client did not; off for upstreams that refuse `stream_options`.
     pub add_usage: bool,
     /// Keep the caches of `user`, `safety_identifier` and `metadata` values apart instead of ignoring these fields.
@@ -41,6 +43,7 @@ impl Default for ChatSettings {
         let search = ["-search-preview", "-search-api", ":online", "sonar", "groq/compound", "compound-beta"];
         Self {
             max_temperature: 1.0,
+            default_temperature: Some(1.0),
             add_usage: true,
             per_user: false,
             search_models: search.map(str::to_owned).to_vec(),

@@ -182,7 +182,7 @@ fn encode_fields(encoder: &mut Encoder, root: &Object<'_>, settings: &ChatSettin
             "cache" => litellm,
             // Anything else was refused or bypasses.
             "n" => true,
-            "temperature" => node.as_f64() == Some(1.0),
+            "temperature" => settings.default_temperature.is_some() && node.as_f64() == settings.default_temperature,
             "tools" => !tools,
             "tool_choice" => tools && node.as_str() == Some("auto"),
             "logit_bias" => is_empty(node),

@@ -1,0 +1,19 @@
+//! The gateway as its users meet it: a real server on a free port, a scripted model behind it, a clock moved by hand.
+//!
+//! One binary. A new test goes where its subject lives; a bug's test carries the behaviour in its name.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod harness;
+
+mod admin; // the control plane
+mod chat; // recording and replay of chat completions
+mod control; // Cache-Control and our own request headers
+mod errors; // what clients see when something is wrong
+mod flight; // one upstream call for many
+mod freshness; // ttl, stale windows, hot reload of policies
+mod isolation; // who may be served what
+mod matching; // by meaning: paraphrases served, near misses refused
+mod passthrough; // everything that is not cached
+mod restart; // what survives, what does not
+mod tidy; // rules of the house, held against the source
+mod zero_sla; // what must never leave a trace
