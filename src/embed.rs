@@ -3,6 +3,7 @@
 //! Invariants: a vector depends on its text alone, never on what else is in flight; a text longer than the model's
 //! window is an error and not a truncated vector; callers get an answer or an error within the deadline.
 
+pub mod breaker;
 pub mod minilm;
 pub mod pool;
 pub mod remote;
@@ -16,9 +17,9 @@ use crate::similarity::Embedding;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EmbedError {
     /// More tokens than the model's window; such a prompt is exact only.
-    #[error("text has {tokens} tokens, more than the model's window of {window}")]
+    #[error("text has at least {tokens} tokens, more than the model's window of {window}")]
     TooLong {
-        /// Tokens in the text.
+        /// Tokens counted; counting may stop soon after the window.
         tokens: usize,
         /// The window.
         window: usize,
@@ -47,6 +48,12 @@ impl EmbedError {
             Self::BreakerOpen => "embedder-breaker-open",
             Self::Failed(_) => "embedder-failed",
         }
+    }
+
+    /// A failure that says what `error` and everything behind it say.
+    pub(crate) fn failed(error: &dyn std::error::Error) -> Self {
+        let causes = std::iter::successors(Some(error), |error| error.source());
+        Self::Failed(causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod index;
 pub mod key;
 pub mod matcher;
 pub mod metrics;
+pub mod model;
 pub mod outcome;
 pub mod policy;
 pub mod similarity;
