@@ -13,7 +13,7 @@ use super::{
     pool::{Fault, Pool, PoolError, PoolSettings},
 };
 use crate::{
-    model::{BertModel, Threads, wordpiece},
+    model::{BertModel, Packing, Threads, wordpiece},
     similarity::Embedding,
 };
 
@@ -45,7 +45,7 @@ impl MiniLm {
     /// # Errors
     /// When the model does not load or run, or a thread does not start.
     pub fn load(threads: usize, settings: PoolSettings) -> Result<Self, EmbedError> {
-        let model = Arc::new(BertModel::load(FILE).map_err(|error| EmbedError::failed(&error))?);
+        let model = Arc::new(BertModel::load(FILE, Packing::Fast).map_err(|error| EmbedError::failed(&error))?);
         let first = embed(&model, &Threads::new(threads), "ready");
         let dimensions = first.map_err(|fault| EmbedError::failed(&*fault))??.dimensions();
         let fingerprint = fingerprint(&model);

@@ -102,18 +102,17 @@ pub(super) struct Container {
 
 impl Container {
     pub(super) fn parse(bytes: &'static [u8]) -> Result<Self, ModelError> {
-        let malformed = |what| ModelError::Malformed { what };
-        let rest = bytes.strip_prefix(MAGIC).ok_or(malformed("it does not begin with the magic"))?;
-        let (version, rest) = rest.split_first_chunk::<4>().ok_or(malformed("it ends early"))?;
+        let rest = present(bytes.strip_prefix(MAGIC), "it does not begin with the magic")?;
+        let (version, rest) = present(rest.split_first_chunk::<4>(), "it ends early")?;
         if u32::from_le_bytes(*version) != VERSION {
-            return Err(malformed("its version is another"));
+            return Err(ModelError::Malformed { what: "its version is another" });
         }
-        let (length, rest) = rest.split_first_chunk::<4>().ok_or(malformed("it ends early"))?;
+        let (length, rest) = present(rest.split_first_chunk::<4>(), "it ends early")?;
         let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
-        let text = rest.get(..length).ok_or(malformed("its header ends early"))?;
+        let text = present(rest.get(..length), "its header ends early")?;
         let header = serde_json::from_slice(text).map_err(ModelError::Header)?;
         let start = (MAGIC.len() + 8 + length).next_multiple_of(ALIGN);
-        let payload = bytes.get(start..).ok_or(malformed("it has no payload"))?;
+        let payload = present(bytes.get(start..), "it has no payload")?;
         Ok(Self { header, payload })
     }
 
@@ -149,9 +148,8 @@ impl Container {
         for weight in &self.header.weights {
             let count = product(weight.rows, weight.cols)?;
             let end = weight.to.checked_add(product(count, F32)?);
-            let target = end
-                .and_then(|end| buffer.get_mut(weight.to..end))
-                .ok_or(ModelError::Malformed { what: "a weight lies outside the buffer" })?;
+            let target = end.and_then(|end| buffer.get_mut(weight.to..end));
+            let target = present(target, "a weight lies outside the buffer")?;
             match weight.stored {
                 Stored::Plain { values } => target.copy_from_slice(self.block(values, product(count, F32)?)?),
                 Stored::Coded { codes, scales } => {
@@ -176,14 +174,17 @@ impl Container {
     }
 
     fn block(&self, at: usize, len: usize) -> Result<&'static [u8], ModelError> {
-        at.checked_add(len)
-            .and_then(|end| self.payload.get(at..end))
-            .ok_or(ModelError::Malformed { what: "a block lies outside the file" })
+        let block = at.checked_add(len).and_then(|end| self.payload.get(at..end));
+        present(block, "a block lies outside the file")
     }
 }
 
+fn present<T>(value: Option<T>, what: &'static str) -> Result<T, ModelError> {
+    value.ok_or(ModelError::Malformed { what })
+}
+
 fn product(a: usize, b: usize) -> Result<usize, ModelError> {
-    a.checked_mul(b).ok_or(ModelError::Malformed { what: "a size overflows" })
+    present(a.checked_mul(b), "a size overflows")
 }
 
 /// Writes code times its column's scale, for each code, as fp32 bytes.

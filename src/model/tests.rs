@@ -23,7 +23,7 @@ fn with_header(change: impl Fn(String) -> String) -> &'static [u8] {
 
 #[test]
 fn the_digest_is_that_of_the_payload() {
-    let model = BertModel::load(MINILM).unwrap();
+    let model = BertModel::load(MINILM, Packing::Lean).unwrap();
     assert_eq!(blake3::hash(&MINILM[payload_at(MINILM)..]).to_hex().as_str(), model.digest());
     assert_eq!((model.name(), model.window(), model.hidden()), ("all-MiniLM-L6-v2", 256, 384));
 }
@@ -32,7 +32,7 @@ fn the_digest_is_that_of_the_payload() {
 fn a_damaged_file_is_an_error() {
     let at = payload_at(MINILM);
     for length in [0, 7, 8, 12, 15, 16, 200, at - 1, at, at + 1000, MINILM.len() - 64] {
-        assert!(BertModel::load(&MINILM[..length]).is_err(), "cut to {length}");
+        assert!(BertModel::load(&MINILM[..length], Packing::Lean).is_err(), "cut to {length}");
     }
     let changes: [(&str, &str); 6] = [
         ("\"window\":256", "\"window\":255"),
@@ -47,14 +47,14 @@ fn a_damaged_file_is_an_error() {
             assert!(text.contains(from), "{from}");
             text.replacen(from, to, 1)
         });
-        assert!(BertModel::load(file).is_err(), "{to}");
+        assert!(BertModel::load(file, Packing::Lean).is_err(), "{to}");
     }
-    assert!(BertModel::load(with_header(|text| text)).is_ok());
+    assert!(BertModel::load(with_header(|text| text), Packing::Lean).is_ok());
 }
 
 #[test]
 fn tokens_that_do_not_fit_are_refused() {
-    let (model, threads) = (BertModel::load(MINILM).unwrap(), Threads::new(1));
+    let (model, threads) = (BertModel::load(MINILM, Packing::Lean).unwrap(), Threads::new(1));
     let cases: [(&[u32], &[u8]); 5] =
         [(&[], &[]), (&[101; 257], &[0; 257]), (&[101, 102], &[0]), (&[30_522], &[0]), (&[101], &[2])];
     for (ids, types) in cases {
@@ -62,39 +62,4 @@ fn tokens_that_do_not_fit_are_refused() {
     }
     assert_eq!(model.hidden_states(&[101; 256], &[1; 256], &threads).unwrap().dim(), (256, 384));
     assert!(matches!(model.logit(&[101], &[0], &threads), Err(ModelError::WrongHead)));
-}
-
-mod bench {
-    use super::*;
-    fn cpu() -> f64 {
-        let s = std::fs::read_to_string("/proc/self/stat").unwrap();
-        let f: Vec<&str> = s.rsplit(')').next().unwrap().split_whitespace().collect();
-        (f[11].parse::<f64>().unwrap() + f[12].parse::<f64>().unwrap()) * 10.0
-    }
-    fn rss() -> String {
-        std::fs::read_to_string("/proc/self/status").unwrap().lines().filter(|l| l.starts_with("Vm") && (l.contains("RSS") || l.contains("HWM")) || l.starts_with("Rss")).collect::<Vec<_>>().join(" ")
-    }
-    #[test]
-    fn zz_bench() {
-        println!("before {}", rss());
-        let c0 = cpu();
-        let model = BertModel::load(MINILM).unwrap();
-        println!("load cpu {} {}", cpu() - c0, rss());
-        let threads = Threads::new(1);
-        for n in [12usize, 32, 128, 256] {
-            let ids: Vec<u32> = (0..n).map(|i| 2000 + 7 * i as u32).collect();
-            let types = vec![0; n];
-            model.hidden_states(&ids, &types, &threads).unwrap();
-            let reps = 2400 / n;
-            let c0 = cpu();
-            let mut best = u128::MAX;
-            for _ in 0..reps {
-                #[allow(clippy::disallowed_methods, clippy::disallowed_types)]
-                let t = std::time::Instant::now();
-                model.hidden_states(&ids, &types, &threads).unwrap();
-                best = best.min(t.elapsed().as_micros());
-            }
-            println!("{n} tokens: cpu {:.2} ms best wall {} us  {}", (cpu() - c0) / reps as f64, best, rss());
-        }
-    }
 }

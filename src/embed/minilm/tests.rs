@@ -50,8 +50,11 @@ async fn a_vector_does_not_depend_on_what_else_is_in_flight_or_on_threads() {
 
 #[tokio::test]
 async fn the_window_is_exact_and_a_longer_text_is_an_error() {
-    let model = MiniLm::load(1, PoolSettings { breaker: BreakerSettings { failures: 1, ..BreakerSettings::default() }, ..settings() })
-        .unwrap();
+    let model = MiniLm::load(
+        1,
+        PoolSettings { breaker: BreakerSettings { failures: 1, ..BreakerSettings::default() }, ..settings() },
+    )
+    .unwrap();
     let (fits, over) = ("word ".repeat(254), "word ".repeat(255));
     assert_eq!((token_count(&fits), token_count(&over)), (256, 257));
     assert!(model.embed(&fits).await.is_ok());
@@ -63,6 +66,6 @@ async fn the_window_is_exact_and_a_longer_text_is_an_error() {
 #[test]
 fn the_fingerprint_is_stable_and_names_the_model() {
     let model = MiniLm::load(1, settings()).unwrap();
-    assert_eq!(model.fingerprint(), "all-MiniLM-L6-v2:");
+    assert_eq!(model.fingerprint(), "all-MiniLM-L6-v2:0369d2fbcb136612");
     assert_eq!(model.dimensions(), 384);
 }

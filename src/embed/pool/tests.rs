@@ -42,7 +42,8 @@ struct No;
 
 #[tokio::test]
 async fn answers_come_back_to_their_callers() {
-    let pool = Pool::start("double", PoolSettings { workers: 3, queue: 64, ..settings() }, || |n: u32| Ok(n * 2)).unwrap();
+    let pool =
+        Pool::start("double", PoolSettings { workers: 3, queue: 64, ..settings() }, || |n: u32| Ok(n * 2)).unwrap();
     let answers = futures_util::future::join_all((0..50).map(|n| pool.call(n))).await;
     let answers: Vec<u32> = answers.into_iter().map(Result::unwrap).collect();
     assert_eq!(answers, (0..50).map(|n| n * 2).collect::<Vec<_>>());
@@ -51,16 +52,23 @@ async fn answers_come_back_to_their_callers() {
 #[tokio::test]
 async fn a_full_queue_refuses_at_once_and_opens_no_breaker() {
     let Gated { pool, mut began, go } = gated(settings());
-    let (first, second, ()) = tokio::join!(pool.call(1), async { began.recv().await; pool.call(2).await }, async {
-        while pool.queue.waiting().jobs.is_empty() {
-            tokio::task::yield_now().await;
+    let (first, second, ()) = tokio::join!(
+        pool.call(1),
+        async {
+            began.recv().await;
+            pool.call(2).await
+        },
+        async {
+            while pool.queue.waiting().jobs.is_empty() {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..5 {
+                assert!(matches!(pool.call(3).await, Err(PoolError::Busy)));
+            }
+            go.send(()).unwrap();
+            go.send(()).unwrap();
         }
-        for _ in 0..5 {
-            assert!(matches!(pool.call(3).await, Err(PoolError::Busy)));
-        }
-        go.send(()).unwrap();
-        go.send(()).unwrap();
-    });
+    );
     assert_eq!((first.unwrap(), second.unwrap()), (1, 2));
     assert!(!pool.is_resting());
 }

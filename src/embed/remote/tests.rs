@@ -80,11 +80,12 @@ async fn a_vector_of_another_length_is_an_error() {
 
 #[tokio::test]
 async fn answers_that_are_no_vector_are_errors() {
-    let bodies = ["{}".to_owned(), "nonsense".to_owned(), json!({"data": []}).to_string(), vector(&[0.0, 0.0]).to_string()];
+    let bodies =
+        ["{}".to_owned(), "nonsense".to_owned(), json!({"data": []}).to_string(), vector(&[0.0, 0.0]).to_string()];
     for body in bodies.into_iter().chain([" ".repeat(LARGEST_ANSWER + 1)]) {
         let server = always(200, &body).await;
         let error = embedder(settings(&server.url)).embed("hi").await.unwrap_err();
-        assert_eq!(error.reason(), "embedder-failed", "{:.40}", body);
+        assert_eq!(error.reason(), "embedder-failed", "{body:.40}");
     }
 }
 
