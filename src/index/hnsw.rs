@@ -28,7 +28,7 @@ const LAYERS: usize = 16;
 /// Rows between two looks at whether the graph is still wanted.
 const PATIENCE: usize = 64;
 /// Measured heap bytes a row, vectors apart: links, layers and the crate's own bookkeeping.
-const BYTES_PER_ROW: usize = 2_000;
+const BYTES_PER_ROW: usize = 2_550;
 
 /// What the crate believes to be a vector component: each "vector" is a single one of these, so that the graph
 /// holds no copy of the vectors.

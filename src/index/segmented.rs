@@ -29,7 +29,9 @@ use crate::{
     similarity::{Embedding, Similarity},
 };
 
-/// Rows from which on a graph beats the exact scan, measured by `benches/index.rs` at 384 dimensions.
+/// Rows from which on a graph clearly beats the exact scan. Measured by `benches/index.rs` at 384 dimensions with
+/// AVX-512, p50 of scan and graph in us: 121 and 754 at 10 000 rows, 830 and 1194 at 50 000, 1904 and 1393 at 100 000.
+/// They cross at about 70 000, and a graph costs minutes of a core and 2.6 KB a row besides.
 pub const DEFAULT_SEAL_AT: usize = 100_000;
 
 /// What all partitions of a process share.
