@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use semblance::{
-    embed::scripted::Scripted as ScriptedEmbedder, store::failing::FailingStore, upstream::scripted::Reply,
+    embed::{EmbedError, scripted::ScriptedEmbedder}, store::failing::FailingStore, upstream::scripted::Reply,
 };
 use serde_json::json;
 
@@ -103,7 +103,7 @@ async fn case_67_a_dead_embedder_fails_no_request_and_exact_hits_go_on() {
     let policy = "category = \"default\"\n[freshness]\nttl = \"1h\"\n[match]\npaths = [\"/v1/*\"]\n";
     let gateway = gateway.policies(&[("default.toml", policy)]).start().await;
     gateway.ask("Who wrote Emma?").await;
-    embedder.fail(true);
+    embedder.fail_with(EmbedError::Timeout);
     let answer = gateway.ask(ASKED).await;
     assert_eq!((answer.status, answer.outcome()), (200, "miss"));
     assert!(answer.header("cache-status").contains("embedder-down"), "{}", answer.header("cache-status"));

@@ -72,7 +72,7 @@ pub(crate) struct Setup {
     pub(crate) embedder: Arc<dyn Embedder>,
     pub(crate) store: Option<Arc<dyn Upkeep>>,
     pub(crate) upstream: Option<Arc<dyn Upstream>>,
-    dir: TempDir,
+    pub(crate) dir: TempDir,
 }
 
 impl Setup {
