@@ -95,10 +95,14 @@ impl Leader {
         });
     }
 
-    /// Says what the answer is when there is nothing to stream, and closes the flight.
+    /// Says what the answer is when there is nothing to stream, and closes the flight. It is off the board before
+    /// anybody is told: who asks after an answer was given must not be given the same one again.
     pub fn resolve(self, head: Head) {
-        self.head(head);
-        self.end(End::Complete, None);
+        self.close_to_joiners();
+        self.flight.update(|log| {
+            log.head.get_or_insert(head);
+            log.end.get_or_insert(End::Complete);
+        });
     }
 
     /// Appends chunks of the body.
@@ -248,6 +252,12 @@ impl Flights {
     /// Flights running now.
     pub fn len(&self) -> usize {
         self.board.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Clients that wait on running flights.
+    pub fn waiting(&self) -> usize {
+        let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        board.values().filter_map(Weak::upgrade).map(|flight| flight.grown.receiver_count()).sum()
     }
 
     /// True when nothing runs.

@@ -97,7 +97,7 @@ fn respond(reply: Reply) -> Response {
     let Reply { status, headers, body } = reply;
     let body = match body {
         ReplyBody::Whole(bytes) => Body::from(bytes),
-        ReplyBody::Stream(stream) => Body::new(StreamBody(stream)),
+        ReplyBody::Stream(stream) => Body::new(StreamBody { stream, broken: None }),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -106,7 +106,11 @@ fn respond(reply: Reply) -> Response {
 }
 
 /// A reply's stream as an HTTP body; an `Err` aborts the connection instead of ending it.
-struct StreamBody(stream::BoxStream<'static, Result<Bytes, BodyError>>);
+struct StreamBody {
+    stream: stream::BoxStream<'static, Result<Bytes, BodyError>>,
+    /// A failure that is told at the next poll: the pause lets what came before it reach the client.
+    broken: Option<BodyError>,
+}
 
 impl http_body::Body for StreamBody {
     type Data = Bytes;
@@ -116,6 +120,17 @@ impl http_body::Body for StreamBody {
         mut self: Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
-        self.0.poll_next_unpin(context).map(|next| next.map(|chunk| chunk.map(http_body::Frame::data)))
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        match self.stream.poll_next_unpin(context) {
+            Poll::Ready(Some(Err(error))) => {
+                self.broken = Some(error);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(next) => Poll::Ready(next.map(|chunk| chunk.map(http_body::Frame::data))),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }

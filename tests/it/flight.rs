@@ -22,8 +22,8 @@ async fn crowd(gateway: &Arc<TestGateway>, count: usize) -> Vec<tokio::task::Joi
             })
         })
         .collect();
-    let in_flight = || gateway.app.gateway().parts().metrics.requests_in_flight();
-    eventually("all requests are waiting", || async { usize::try_from(in_flight()).unwrap() >= count }).await;
+    eventually("all requests wait on the flight", || async { gateway.app.gateway().flights().waiting() >= count })
+        .await;
     waiting
 }
 
@@ -117,7 +117,9 @@ async fn a_leaders_failure_reaches_every_follower_and_nobody_hangs() {
 async fn a_stream_that_breaks_is_aborted_for_followers_too() {
     let gateway = TestGateway::start().await;
     let gate = Gate::closed();
-    let half = Step::Send("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Use \"},\"finish_reason\":null}]}\n\n".into());
+    let half = Step::Send(
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Use \"},\"finish_reason\":null}]}\n\n".into(),
+    );
     gateway.script.push(Reply::events([half, Step::Hold(gate.clone()), Step::Break]));
     let leader = gateway.request(&streaming(user(ASKED)), &[]).send().await.unwrap();
     let follower = gateway.request(&streaming(user(ASKED)), &[]).send().await.unwrap();
@@ -141,25 +143,35 @@ async fn followers_of_an_answer_that_may_not_be_shared_are_released_and_later_on
     // Remembered as not to be shared: two that ask at once do not wait for each other.
     let second = Gate::closed();
     gateway.script.push(private("held").behind(&second));
-    let held = crowd(&gateway, 1).await;
+    let held = {
+        let gateway = Arc::clone(&gateway);
+        #[expect(clippy::disallowed_methods, reason = "a client of the gateway, not a task of it")]
+        tokio::spawn(async move { gateway.ask(ASKED).await })
+    };
     gateway.script.reached(7).await;
     assert_eq!(text(&gateway.ask(ASKED).await), "another");
     second.open();
-    all(held).await;
+    assert_eq!(text(&held.await.unwrap()), "held");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_beyond_the_follower_bound_go_on_their_own() {
-    let gateway = Arc::new(Setup::new().config(|config| config.limits.followers = 2).start().await);
+    let gateway = Arc::new(Setup::new().config(|config| config.limits.followers = 1).start().await);
     let gate = Gate::closed();
     gateway.script.always(Reply::text("Use vinegar.").behind(&gate));
-    let waiting = crowd(&gateway, 5).await;
+    let waiting = crowd(&gateway, 2).await;
+    let more = {
+        let gateway = Arc::clone(&gateway);
+        #[expect(clippy::disallowed_methods, reason = "a client of the gateway, not a task of it")]
+        tokio::spawn(async move { [gateway.ask(ASKED).await, gateway.ask(ASKED).await] })
+    };
     gateway.script.reached(2).await;
     gate.open();
+    more.await.unwrap();
     for answer in all(waiting).await {
         assert_eq!(text(&answer), "Use vinegar.");
     }
-    assert!(gateway.calls() >= 2);
+    assert_eq!(gateway.calls(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,8 +186,7 @@ async fn case_57_a_retry_while_the_first_attempt_runs_joins_it() {
         #[expect(clippy::disallowed_methods, reason = "a client of the gateway, not a task of it")]
         tokio::spawn(async move { gateway.chat_with(&user(ASKED), &[("x-stainless-retry-count", "1")]).await })
     };
-    let in_flight = || gateway.app.gateway().parts().metrics.requests_in_flight();
-    eventually("the retry waits", || async { in_flight() >= 2 }).await;
+    eventually("the retry waits", || async { gateway.app.gateway().flights().waiting() >= 2 }).await;
     gate.open();
     all(waiting).await;
     assert_eq!(text(&retry.await.unwrap()), "Use vinegar.");

@@ -1,7 +1,7 @@
 //! The gateway as its users meet it: a real server on a free port, a scripted model behind it, a clock moved by hand.
 //!
 //! One binary. A new test goes where its subject lives; a bug's test carries the behaviour in its name.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod harness;
 
