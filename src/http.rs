@@ -1,7 +1,7 @@
 //! The data plane: which path goes where, and the layers around it.
 //!
-//! axum stays in this module and in `admin`. Handlers turn an HTTP request into a [`Call`], ask the gateway and turn
-//! its [`Reply`] back; they decide nothing about caching.
+//! axum stays in this module and in `admin`. Handlers turn an HTTP request into a `gateway::Call`, ask the gateway and turn
+//! its `gateway::Reply` back; they decide nothing about caching.
 
 pub mod error;
 mod proxy;

@@ -18,6 +18,14 @@ pub(super) struct Args {
     serve: ServeArgs,
 }
 
+/// The first line on standard output with `--json`.
+#[derive(serde::Serialize)]
+struct Listening {
+    event: &'static str,
+    listen: String,
+    admin: String,
+}
+
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = usable(Config::load(&args.serve))?;
     telemetry::init(&config.log)?;
@@ -42,7 +50,7 @@ async fn serve(config: Config, json: bool) -> anyhow::Result<ExitCode> {
     let output = Output::stdout();
     let (listen, admin) = (app.listen.to_string(), app.admin.to_string());
     if json {
-        output.json(&serde_json::json!({"event": "listening", "listen": listen, "admin": admin}))?;
+        output.json(&Listening { event: "listening", listen, admin })?;
     } else {
         output.line(&format!("listening on http://{listen}, admin on http://{admin}, upstream {upstream}"))?;
     }

@@ -1,4 +1,4 @@
-//! Handlers of the data plane: HTTP to [`Call`], [`Reply`] to HTTP.
+//! Handlers of the data plane: HTTP to `Call`, `Reply` to HTTP.
 
 use std::{pin::Pin, sync::Arc, task::Poll};
 
