@@ -7,7 +7,10 @@
 pub mod hot;
 mod purges;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use crate::{
     entry::{Entry, EntryId},
@@ -37,12 +40,14 @@ pub struct Cache {
     index: Arc<Partitions>,
     hot: Hot,
     purges: Mutex<PurgeLog>,
+    /// Entries served since the last [`Cache::take_used`]: what eviction must spare.
+    used: Mutex<HashSet<EntryId>>,
 }
 
 impl Cache {
     /// A cache over `store`; `hot_bytes` bounds the hot tier.
     pub fn new(store: Arc<dyn Upkeep>, index: Arc<Partitions>, hot_bytes: u64) -> Self {
-        Self { store, index, hot: Hot::new(hot_bytes), purges: Mutex::new(PurgeLog::default()) }
+        Self { store, index, hot: Hot::new(hot_bytes), purges: Mutex::default(), used: Mutex::default() }
     }
 
     /// The store underneath.
@@ -156,6 +161,16 @@ impl Cache {
                 self.index.remove(*id);
             }
         }
+    }
+
+    /// Notes that an entry was served.
+    pub fn mark_used(&self, id: EntryId) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
+
+    /// The entries served since the last call.
+    pub fn take_used(&self) -> Vec<EntryId> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
     }
 
     /// Bytes in the hot tier.

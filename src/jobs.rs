@@ -140,6 +140,7 @@ pub async fn reap_once(gateway: &Gateway, store: &dyn Upkeep, budget: u64) -> Re
     let parts = gateway.parts();
     let policies = parts.policies.current();
     let now = parts.clock.now();
+    store.touch(parts.cache.take_used(), now)?;
     for (category, _) in store.categories().await? {
         let expired = expired(&policies, category, now);
         loop {

@@ -82,10 +82,11 @@ pub fn judge(
 ) -> Judgement {
     let bar = bar.map_or(settings.min_similarity.get(), |raised| raised.max(settings.min_similarity.get()));
     let verdict = guard::compare(cached, asked);
-    let refused = if similarity.get() < bar {
-        Some(MissReason::BelowThreshold)
-    } else if matches!(verdict, Verdict::Reject { .. }) {
+    // A slot that differs says more than a similarity that is too low.
+    let refused = if matches!(verdict, Verdict::Reject { .. }) {
         Some(MissReason::GuardRejected)
+    } else if similarity.get() < bar {
+        Some(MissReason::BelowThreshold)
     } else {
         None
     };

@@ -18,8 +18,7 @@ use tempfile::TempDir;
 
 const CYCLES: usize = 20;
 const CLIENTS: usize = 4;
-const POLICY: &str =
-    "category = \"default\"\n[freshness]\nttl = \"1h\"\n[reuse]\ntier = \"exact\"\nwrite = \"through\"\n[match]\npaths = [\"/v1/*\"]\n";
+const POLICY: &str = "category = \"default\"\n[freshness]\nttl = \"1h\"\n[reuse]\ntier = \"exact\"\nwrite = \"through\"\n[match]\npaths = [\"/v1/*\"]\n";
 
 /// A gateway process that is killed when dropped.
 struct Gateway {
@@ -52,7 +51,8 @@ impl Gateway {
 }
 
 fn body(number: usize) -> String {
-    json!({"model": "demo", "messages": [{"role": "user", "content": format!("Tell me about number {number}.")}]}).to_string()
+    json!({"model": "demo", "messages": [{"role": "user", "content": format!("Tell me about number {number}.")}]})
+        .to_string()
 }
 
 async fn ask(client: &reqwest::Client, url: &str, number: usize, cache_control: &str) -> Option<(u16, String)> {

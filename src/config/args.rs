@@ -77,7 +77,7 @@ settings! {
     /// Point an SDK's base URL at it: `http://127.0.0.1:8080/v1`. Default: 127.0.0.1:8080.
     #[arg(long, env = "SEMBLANCE_LISTEN", value_name = "ADDRESS")]
     listen: String = "listen",
-    /// Where operators connect: dashboard, metrics, purge
+    /// Where operators connect: metrics, entries, purge
     ///
     /// Off loopback an admin token is required. Default: 127.0.0.1:8081.
     #[arg(long, env = "SEMBLANCE_ADMIN_LISTEN", value_name = "ADDRESS")]

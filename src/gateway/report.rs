@@ -219,6 +219,7 @@ impl Ticket {
         let metrics = &gateway.parts().metrics;
         metrics.request(self.family, &self.category, self.outcome, latency);
         if let Some(served) = &self.served {
+            gateway.parts().cache.mark_used(served.entry.id);
             metrics.saved(served.entry.answer.usage, None);
         }
         self.log(reply.status, latency);

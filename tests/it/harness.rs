@@ -171,7 +171,13 @@ impl TestGateway {
 
     /// Stops, and starts again over the same data.
     pub(crate) async fn restart(self) -> Self {
-        let Self { app, script, hand, clock, model, config, embedder, dir, .. } = self;
+        let embedder = Arc::clone(&self.embedder);
+        self.restart_with(embedder).await
+    }
+
+    /// As [`TestGateway::restart`], with another embedder.
+    pub(crate) async fn restart_with(self, embedder: Arc<dyn Embedder>) -> Self {
+        let Self { app, script, hand, clock, model, config, dir, .. } = self;
         assert_eq!(app.drain().await, Vec::<&str>::new());
         let setup = Setup { config, embedder, store: None, upstream: None, dir };
         setup.start_with(clock, hand, model, script).await

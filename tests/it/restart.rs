@@ -1,8 +1,11 @@
 //! What survives a restart, and what must not.
 
+use std::sync::Arc;
+
+use semblance::embed::scripted::ScriptedEmbedder;
 use serde_json::json;
 
-use crate::harness::{TestGateway, user};
+use crate::harness::{Setup, SharedMiniLm, TestGateway, eventually, user};
 
 const ASKED: &str = "How do I descale a kettle?";
 
@@ -34,4 +37,20 @@ async fn a_purged_answer_does_not_come_back() {
     for question in [ASKED, "How can I descale a kettle?"] {
         assert_eq!(gateway.chat_with(&user(question), &only).await.status, 504, "{question}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_embedder_re_embeds_what_is_stored_and_never_mixes_vectors() {
+    let old = Setup { embedder: Arc::new(ScriptedEmbedder::new()), ..Setup::new() };
+    let policy = "category = \"default\"\n[freshness]\nttl = \"1h\"\n[match]\npaths = [\"/v1/*\"]\n";
+    let gateway = old.policies(&[("default.toml", policy)]).start().await;
+    gateway.ask(ASKED).await;
+    let gateway = gateway.restart_with(SharedMiniLm::get()).await;
+    let reworded = "How can I descale a kettle?";
+    let only = [("cache-control", "only-if-cached")];
+    eventually("the stored question has a vector of the new model", || async {
+        gateway.chat_with(&user(reworded), &only).await.outcome() == "hit-semantic"
+    })
+    .await;
+    assert_eq!(gateway.calls(), 1);
 }
