@@ -41,7 +41,12 @@ pub struct Control {
 impl Control {
     /// A control plane over `gateway`; `token` is asked of every call but the health checks. `policies` is the directory
     /// that a reload reads, if there is one.
-    pub fn new(gateway: Arc<Gateway>, store: Arc<dyn Upkeep>, policies: Option<PathBuf>, token: Option<&str>) -> Arc<Self> {
+    pub fn new(
+        gateway: Arc<Gateway>,
+        store: Arc<dyn Upkeep>,
+        policies: Option<PathBuf>,
+        token: Option<&str>,
+    ) -> Arc<Self> {
         let token = token.map(|token| blake3::hash(token.as_bytes()));
         Arc::new(Self { gateway, store, policies, token, draining: AtomicBool::new(false) })
     }

@@ -22,8 +22,8 @@ use crate::{
     config::{self, ClientGone, Config, EmbedderKind, UpstreamChoice},
     embed::{
         EmbedError, Embedder,
-        minilm::MiniLm,
         breaker::BreakerSettings,
+        minilm::MiniLm,
         pool::PoolSettings,
         remote::{RemoteEmbedder, RemoteSettings},
     },
@@ -35,12 +35,12 @@ use crate::{
     matcher::MatcherSettings,
     metrics::Metrics,
     policy::{PolicySet, PolicyWatch, Problem},
+    similarity::Similarity,
     store::{
         StoreError, Upkeep,
         sqlite::{SqliteStore, StoreSettings},
     },
     tasks::Tasks,
-    similarity::Similarity,
     upstream::{
         Upstream,
         http::{ConfigProblem, HttpUpstream},
@@ -72,7 +72,9 @@ pub enum StartError {
         source: io::Error,
     },
     /// The admin listener can be reached from elsewhere and nothing guards it.
-    #[error("the admin listener {0} is not on loopback and has no token; set admin_token (SEMBLANCE_ADMIN_TOKEN) or use 127.0.0.1")]
+    #[error(
+        "the admin listener {0} is not on loopback and has no token; set admin_token (SEMBLANCE_ADMIN_TOKEN) or use 127.0.0.1"
+    )]
     OpenAdmin(SocketAddr),
     /// The policies have problems.
     #[error("the policies have {} problem(s):\n{}", .0.len(), list(.0))]

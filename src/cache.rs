@@ -42,12 +42,7 @@ pub struct Cache {
 impl Cache {
     /// A cache over `store`; `hot_bytes` bounds the hot tier.
     pub fn new(store: Arc<dyn Upkeep>, index: Arc<Partitions>, hot_bytes: u64) -> Self {
-        Self {
-            store,
-            index,
-            hot: Hot::new(hot_bytes),
-            purges: Mutex::new(PurgeLog::default()),
-        }
+        Self { store, index, hot: Hot::new(hot_bytes), purges: Mutex::new(PurgeLog::default()) }
     }
 
     /// The store underneath.
@@ -132,7 +127,12 @@ impl Cache {
     }
 
     /// Removes or invalidates what `selector` selects; when it returns nothing selected is served as fresh any more.
-    pub async fn purge(&self, selector: Selector, hardness: Hardness, dry_run: bool) -> Result<Vec<EntryId>, StoreError> {
+    pub async fn purge(
+        &self,
+        selector: Selector,
+        hardness: Hardness,
+        dry_run: bool,
+    ) -> Result<Vec<EntryId>, StoreError> {
         let purged = {
             let mut purges = self.purges();
             if !dry_run {

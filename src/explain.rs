@@ -54,8 +54,9 @@ pub async fn explain(
 ) -> Result<Explanation, EmbedError> {
     let cached = embedder.embed(ask.cached).await?;
     let asked = embedder.embed(ask.asked).await?;
-    let similarity =
-        cached.similarity(&asked).ok_or_else(|| EmbedError::Failed("two vectors of one model differ in length".into()))?;
+    let similarity = cached
+        .similarity(&asked)
+        .ok_or_else(|| EmbedError::Failed("two vectors of one model differ in length".into()))?;
     let facts = Facts { path: "", model: "", system: "", query: ask.asked, header_category: ask.category };
     let class = policies.classify(&facts, Some(&asked), examples);
     let judgement = matcher::judge(&Reading::of(ask.cached), &Reading::of(ask.asked), similarity, None, settings);

@@ -156,7 +156,8 @@ fn write_until_killed(dir: &Path) {
 }
 
 fn partition() -> (Scope, Partition) {
-    let scope = Scope::derive(&ScopeParts { principal: None, tenant: "", upstream: "u", organisation: &[], namespace: "" });
+    let scope =
+        Scope::derive(&ScopeParts { principal: None, tenant: "", upstream: "u", organisation: &[], namespace: "" });
     (scope, Partition::derive(&scope, "chat", b"shape"))
 }
 

@@ -76,7 +76,10 @@ pub(super) async fn show(State(control): Shared, Path(id): Path<String>) -> Resu
     Ok(Json(Shown::from(entry.as_ref())))
 }
 
-pub(super) async fn remove(State(control): Shared, Path(id): Path<String>) -> Result<Json<super::purge::Purged>, AdminError> {
+pub(super) async fn remove(
+    State(control): Shared,
+    Path(id): Path<String>,
+) -> Result<Json<super::purge::Purged>, AdminError> {
     let selector = Selector { entry: Some(parse_id(&id)?), ..Selector::default() };
     let removed = control.gateway.parts().cache.purge(selector, Hardness::Hard, false).await?;
     if removed.is_empty() {

@@ -67,9 +67,9 @@ fn selector(request: PurgeRequest, now: crate::clock::Timestamp) -> Result<Selec
     let PurgeRequest { entry, tag, category, scope, older_than, all, soft: _, dry_run: _ } = request;
     let generated_until = older_than
         .map(|text| {
-            humantime::parse_duration(&text)
-                .map(|age| now.minus(age))
-                .map_err(|error| AdminError::BadRequest(format!("older_than: {error}; write it like \"24h\" or \"7d\"")))
+            humantime::parse_duration(&text).map(|age| now.minus(age)).map_err(|error| {
+                AdminError::BadRequest(format!("older_than: {error}; write it like \"24h\" or \"7d\""))
+            })
         })
         .transpose()?;
     let scope = scope

@@ -27,10 +27,9 @@ impl AdminArgs {
         if let Some(token) = &self.admin_token {
             request = request.bearer_auth(token);
         }
-        let response = request
-            .send()
-            .await
-            .with_context(|| format!("no gateway answers at {url}; start one with `semblance serve`, or give --admin"))?;
+        let response = request.send().await.with_context(|| {
+            format!("no gateway answers at {url}; start one with `semblance serve`, or give --admin")
+        })?;
         let status = response.status();
         let text = response.text().await?;
         let answer: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();

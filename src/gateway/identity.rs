@@ -99,13 +99,7 @@ impl Question {
             MaxStale::Within(time) => time,
             MaxStale::Any => Duration::MAX,
         });
-        Bounds {
-            max_age: *max_age,
-            min_fresh: *min_fresh,
-            max_stale,
-            stale_if_error: *stale_if_error,
-            ttl_limit: *ttl,
-        }
+        Bounds { max_age: *max_age, min_fresh: *min_fresh, max_stale, stale_if_error: *stale_if_error, ttl_limit: *ttl }
     }
 
     /// What makes two requests the same flight: the question, and every term it is asked under.
@@ -151,7 +145,11 @@ impl Gateway {
         let parsed = wire::parse(call.family.unwrap_or(Family::Chat), &call.body, &self.parts.settings.chat);
         let bypass = |why, body| {
             let refused = asked.only_if_cached;
-            Err(if refused { Unanswerable::Refused(ClientError::OnlyIfCached) } else { Unanswerable::Bypassed(why, body) })
+            Err(if refused {
+                Unanswerable::Refused(ClientError::OnlyIfCached)
+            } else {
+                Unanswerable::Bypassed(why, body)
+            })
         };
         let request = match parsed {
             Ok(request) => request,

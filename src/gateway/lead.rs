@@ -199,7 +199,8 @@ impl Gateway {
         let failed = vector.is_err();
         let vector = vector.ok().flatten().filter(|v| v.whole).map(|v| v.vector);
         let by_meaning = class.policy.reuse.tier == Tier::Semantic && vector.is_some() && may_match(question);
-        let mut plan = Plan { class, vector, by_meaning, may_store, reason: job.reason, fallback: job.fallback.clone() };
+        let mut plan =
+            Plan { class, vector, by_meaning, may_store, reason: job.reason, fallback: job.fallback.clone() };
         if job.reason == MissReason::Refresh || job.background {
             return Ok(plan);
         }

@@ -115,9 +115,7 @@ impl Gateway {
         let asked = Reading::of(query);
         let metrics = &self.parts.metrics;
         let mut refusal = MissReason::Empty;
-        for candidate in
-            self.parts.cache.neighbours(&keys.partition, vector, settings.candidates, settings.floor)
-        {
+        for candidate in self.parts.cache.neighbours(&keys.partition, vector, settings.candidates, settings.floor) {
             let entry = match self.parts.cache.get(candidate.id).await {
                 Ok(Some(entry)) if entry.partition == keys.partition => entry,
                 // The index is derived: what the store no longer holds is forgotten here.

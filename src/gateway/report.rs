@@ -143,7 +143,10 @@ impl Ticket {
                 (End::Complete, Some(answer)) => {
                     let mut reply = reply::rendered(&answer, &Fresh::original(&answer), shape);
                     self.outcome = Outcome::Collapsed(opening.reason);
-                    append_cache_status(&mut reply.headers, &cache_status(Outcome::Collapsed(opening.reason), &CacheFacts::default()));
+                    append_cache_status(
+                        &mut reply.headers,
+                        &cache_status(Outcome::Collapsed(opening.reason), &CacheFacts::default()),
+                    );
                     Followed::Reply(reply)
                 }
                 (End::Complete, None) => Followed::GoAlone,
@@ -294,7 +297,8 @@ fn follow_body(reader: Reader, include_usage: bool) -> stream::BoxStream<'static
 }
 
 fn joined(chunks: &[Chunk], include_usage: bool) -> Bytes {
-    let mut parts = chunks.iter().filter_map(|chunk| if include_usage { Some(&chunk.raw) } else { chunk.without_usage.as_ref() });
+    let mut parts =
+        chunks.iter().filter_map(|chunk| if include_usage { Some(&chunk.raw) } else { chunk.without_usage.as_ref() });
     let Some(first) = parts.next() else { return Bytes::new() };
     let Some(second) = parts.next() else { return first.clone() };
     let mut joined = BytesMut::from(first.as_ref());

@@ -15,7 +15,9 @@ use crate::{
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ClientError {
     /// No credential where one is needed.
-    #[error("no credential: send your provider key as `Authorization: Bearer ...` (or set allow_anonymous = true for this gateway)")]
+    #[error(
+        "no credential: send your provider key as `Authorization: Bearer ...` (or set allow_anonymous = true for this gateway)"
+    )]
     Unauthenticated,
     /// The body is above the gateway's limit.
     #[error("request body is larger than this gateway's limit of {limit} bytes (limits.body_bytes)")]
@@ -56,11 +58,15 @@ impl ClientError {
             Self::BadDirective(_) => (StatusCode::BAD_REQUEST, "invalid_request_error", "bad_directive"),
             Self::OnlyIfCached => (StatusCode::GATEWAY_TIMEOUT, "cache_error", "only_if_cached_miss"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded_error", "overloaded"),
-            Self::Upstream(UpstreamError::Timeout) => (StatusCode::GATEWAY_TIMEOUT, "upstream_error", "upstream_timeout"),
+            Self::Upstream(UpstreamError::Timeout) => {
+                (StatusCode::GATEWAY_TIMEOUT, "upstream_error", "upstream_timeout")
+            }
             Self::Upstream(UpstreamError::ClientBody(_)) => {
                 (StatusCode::BAD_REQUEST, "invalid_request_error", "body_broken")
             }
-            Self::Upstream(UpstreamError::Connect(_)) => (StatusCode::BAD_GATEWAY, "upstream_error", "upstream_connect"),
+            Self::Upstream(UpstreamError::Connect(_)) => {
+                (StatusCode::BAD_GATEWAY, "upstream_error", "upstream_connect")
+            }
             Self::Upstream(UpstreamError::Broken(_)) | Self::BrokenAnswer => {
                 (StatusCode::BAD_GATEWAY, "upstream_error", "upstream_broken")
             }

@@ -56,4 +56,3 @@ fn connection(stream: TcpStream, router: &Router, tasks: &Tasks, graceful: &Grac
         }
     });
 }
-

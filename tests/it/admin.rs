@@ -1,6 +1,9 @@
 //! The control plane.
 
-use semblance::{config::Secret, upstream::scripted::{Gate, Reply}};
+use semblance::{
+    config::Secret,
+    upstream::scripted::{Gate, Reply},
+};
 use serde_json::json;
 
 use crate::harness::{Setup, TestGateway, user};

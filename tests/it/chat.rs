@@ -126,12 +126,18 @@ async fn case_07_an_error_event_inside_a_stream_is_forwarded_and_not_stored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cases_08_09_truncated_filtered_and_refused_answers_are_forwarded_and_not_stored() {
-    for (finish, detail) in [("length", "finish-length"), ("content_filter", "finish-content-filter"), ("odd", "finish-other")] {
+    for (finish, detail) in
+        [("length", "finish-length"), ("content_filter", "finish-content-filter"), ("odd", "finish-other")]
+    {
         let gateway = TestGateway::start().await;
         gateway.script.push(Reply::finishing("Use vin", finish));
         let first = gateway.ask(ASKED).await;
         assert_eq!(first.content(), "Use vin");
-        assert!(first.header("cache-status").ends_with(&format!("detail={detail}")), "{}", first.header("cache-status"));
+        assert!(
+            first.header("cache-status").ends_with(&format!("detail={detail}")),
+            "{}",
+            first.header("cache-status")
+        );
         assert_eq!(gateway.ask(ASKED).await.outcome(), "miss", "{finish}");
     }
 }

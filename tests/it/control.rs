@@ -14,7 +14,11 @@ async fn case_52_no_cache_fetches_and_replaces() {
     gateway.ask(ASKED).await;
     let fresh = gateway.chat_with(&user(ASKED), &[("cache-control", "no-cache")]).await;
     assert_eq!(gateway.calls(), 2);
-    assert!(fresh.header("cache-status").contains("fwd=request; fwd-status=200; stored"), "{}", fresh.header("cache-status"));
+    assert!(
+        fresh.header("cache-status").contains("fwd=request; fwd-status=200; stored"),
+        "{}",
+        fresh.header("cache-status")
+    );
     let stats = gateway.admin_get("/semblance/stats").await;
     assert_eq!(gateway.ask(ASKED).await.outcome(), "hit-exact");
     assert!(stats["hot_bytes"].as_u64().unwrap() > 0);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use semblance::{
-    embed::{EmbedError, scripted::ScriptedEmbedder}, store::failing::FailingStore, upstream::scripted::Reply,
+    embed::{EmbedError, scripted::ScriptedEmbedder},
+    store::failing::FailingStore,
+    upstream::scripted::Reply,
 };
 use serde_json::json;
 
@@ -37,7 +39,8 @@ async fn case_50_a_body_that_two_readers_could_understand_differently_passes_unt
         b"[]",
     ];
     for body in bodies {
-        let request = gateway.client.post(gateway.url("/v1/chat/completions")).header("authorization", "Bearer sk-test");
+        let request =
+            gateway.client.post(gateway.url("/v1/chat/completions")).header("authorization", "Bearer sk-test");
         let response = request.body(body.to_vec()).send().await.unwrap();
         assert_eq!(response.headers()["x-semblance-cache"], "bypass");
         assert_eq!(gateway.script.last().unwrap().body, body, "the upstream's own error is the true one");

@@ -117,7 +117,9 @@ async fn a_leaders_failure_reaches_every_follower_and_nobody_hangs() {
 async fn a_stream_that_breaks_is_aborted_for_followers_too() {
     let gateway = TestGateway::start().await;
     let gate = Gate::closed();
-    let half = Step::Send("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Use \"},\"finish_reason\":null}]}\n\n".into());
+    let half = Step::Send(
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Use \"},\"finish_reason\":null}]}\n\n".into(),
+    );
     gateway.script.push(Reply::events([half, Step::Hold(gate.clone()), Step::Break]));
     let leader = gateway.request(&streaming(user(ASKED)), &[]).send().await.unwrap();
     let follower = gateway.request(&streaming(user(ASKED)), &[]).send().await.unwrap();

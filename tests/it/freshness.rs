@@ -83,7 +83,8 @@ async fn a_shortened_ttl_changes_the_next_answer_without_restart_or_purge() {
     gateway.ask(ASKED).await;
     gateway.hand.advance(MINUTE * 30);
     assert_eq!(gateway.ask(ASKED).await.outcome(), "hit-exact");
-    std::fs::write(gateway.policy_file("default.toml"), "category = \"default\"\n[freshness]\nttl = \"10m\"\n").unwrap();
+    std::fs::write(gateway.policy_file("default.toml"), "category = \"default\"\n[freshness]\nttl = \"10m\"\n")
+        .unwrap();
     eventually("the edit is in force", || async { gateway.ask(ASKED).await.outcome() == "miss" }).await;
 }
 
@@ -91,7 +92,8 @@ async fn a_shortened_ttl_changes_the_next_answer_without_restart_or_purge() {
 async fn a_broken_edit_is_refused_with_file_line_and_key_and_the_old_policies_stay() {
     let gateway = start().await;
     let before = gateway.admin_get("/semblance/policies").await;
-    std::fs::write(gateway.policy_file("default.toml"), "category = \"default\"\n[freshness]\nttl = \"10 parsecs\"\n").unwrap();
+    std::fs::write(gateway.policy_file("default.toml"), "category = \"default\"\n[freshness]\nttl = \"10 parsecs\"\n")
+        .unwrap();
     let (status, answer) = gateway.admin_post("/semblance/policies/reload", &json!({})).await;
     assert_eq!(status, 422);
     let problem = &answer["problems"][0];

@@ -73,7 +73,8 @@ async fn cases_39_to_48_whatever_shapes_the_answer_keeps_it_apart_and_a_paraphra
 async fn case_45_an_image_is_part_of_the_question() {
     let gateway = TestGateway::start().await;
     let seen = |url: &str| {
-        let parts = json!([{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": url}}]);
+        let parts =
+            json!([{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": url}}]);
         with(user(""), &json!({"messages": [{"role": "user", "content": parts}]}))
     };
     assert_eq!(gateway.chat(&seen("data:image/png;base64,AAAA")).await.outcome(), "miss");

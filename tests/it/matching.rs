@@ -89,7 +89,8 @@ async fn empty_user_text_matches_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_longer_than_the_models_window_is_matched_exactly_only() {
     let gateway = TestGateway::start().await;
-    let long = format!("Summarise this report in two lines. {}", "The harvest was good and the barns are full. ".repeat(60));
+    let long =
+        format!("Summarise this report in two lines. {}", "The harvest was good and the barns are full. ".repeat(60));
     assert_eq!(gateway.ask(&long).await.outcome(), "miss");
     assert_eq!(gateway.ask(&long).await.outcome(), "hit-exact");
     assert_eq!(gateway.ask(&long.replace("two lines", "2 lines")).await.outcome(), "miss");
@@ -115,7 +116,8 @@ async fn explain_names_the_slot_and_the_words_that_differ() {
     let detail = explained["guard"]["detail"].as_str().unwrap();
     assert!(detail.contains("enable") && detail.contains("disable"), "{detail}");
     gateway.ask(ASKED).await;
-    let (_, cache) = gateway.admin_post("/semblance/explain", &json!({"ask": "How can I enable two-factor authentication?"})).await;
+    let (_, cache) =
+        gateway.admin_post("/semblance/explain", &json!({"ask": "How can I enable two-factor authentication?"})).await;
     assert_eq!(cache["decision"], "hit");
     assert_eq!(cache["candidates"][0]["query"], ASKED);
 }

@@ -31,7 +31,9 @@ async fn unknown_paths_methods_queries_headers_and_statuses_pass_unchanged() {
 async fn twenty_megabytes_pass_both_ways_unchanged() {
     let gateway = TestGateway::start().await;
     let large = Bytes::from((0..20_000_000u32).map(|i| u8::try_from(i % 251).unwrap()).collect::<Vec<u8>>());
-    gateway.script.push(Reply::steps(StatusCode::OK, large.chunks(65_536).map(|c| Step::Send(Bytes::copy_from_slice(c)))));
+    gateway
+        .script
+        .push(Reply::steps(StatusCode::OK, large.chunks(65_536).map(|c| Step::Send(Bytes::copy_from_slice(c)))));
     let request = gateway.client.post(gateway.url("/v1/files")).header("authorization", "Bearer sk-test");
     let response = request.body(large.clone()).send().await.unwrap();
     assert!(response.bytes().await.unwrap() == large);

@@ -1,6 +1,9 @@
 //! Rules of the house, held against the source.
 
-use std::{fs, path::{Path, PathBuf}};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Every source file with its text.
 fn sources() -> Vec<(PathBuf, String)> {
@@ -28,7 +31,10 @@ fn place(path: &Path) -> String {
 }
 
 fn is_test(place: &str) -> bool {
-    place.ends_with("tests.rs") || place.contains("/tests/") || place.contains("conformance") || place.contains("strategies")
+    place.ends_with("tests.rs")
+        || place.contains("/tests/")
+        || place.contains("conformance")
+        || place.contains("strategies")
 }
 
 #[test]
@@ -66,8 +72,14 @@ fn outside_crates_stay_in_their_rooms() {
 fn lower_rooms_do_not_import_higher_ones() {
     let higher: &[(&str, &[&str])] = &[
         ("store", &["cache", "gateway", "http", "admin", "app", "cli", "matcher", "policy", "upstream", "embed"]),
-        ("index", &["cache", "gateway", "http", "admin", "app", "cli", "matcher", "policy", "upstream", "embed", "store"]),
-        ("embed", &["cache", "gateway", "http", "admin", "app", "cli", "matcher", "policy", "upstream", "store", "index"]),
+        (
+            "index",
+            &["cache", "gateway", "http", "admin", "app", "cli", "matcher", "policy", "upstream", "embed", "store"],
+        ),
+        (
+            "embed",
+            &["cache", "gateway", "http", "admin", "app", "cli", "matcher", "policy", "upstream", "store", "index"],
+        ),
         ("matcher", &["cache", "gateway", "http", "admin", "app", "cli", "store", "index", "upstream"]),
         ("policy", &["cache", "gateway", "http", "admin", "app", "cli", "store", "index", "upstream", "embed"]),
         ("cache", &["gateway", "http", "admin", "app", "cli", "policy", "upstream", "embed", "matcher"]),
