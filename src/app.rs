@@ -32,7 +32,7 @@ use crate::{
     index::partitions::{self, Partitions},
     jobs,
     key::PrincipalKey,
-    matcher::MatcherSettings,
+    matcher::{Matcher, MatcherSettings, verifier::Verifier},
     metrics::Metrics,
     policy::{PolicySet, PolicyWatch, Problem},
     store::{
@@ -54,6 +54,8 @@ use crate::{
 const KEY_FILE: &str = "principal.key";
 /// Tokens that every remote embedder can be trusted to read.
 const REMOTE_WINDOW: usize = 512;
+/// Candidates verified at most; later ones are seldom right and each costs some ten milliseconds.
+const VERIFIED: usize = 3;
 /// Between two lines about what is still running while draining.
 const DRAIN_REPORT: Duration = Duration::from_secs(5);
 
@@ -118,6 +120,8 @@ pub struct Seams {
     pub embedder: Option<Arc<dyn Embedder>>,
     /// The store.
     pub store: Option<Arc<dyn Upkeep>>,
+    /// Two questions to p(same answer).
+    pub verifier: Option<Arc<dyn Verifier>>,
 }
 
 /// A running gateway.
@@ -256,6 +260,7 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
     Ok(Gateway::new(gateway::Parts {
         cache,
         embedder,
+        matcher: Matcher::new(matcher_settings(config), seams.verifier),
         policies: Arc::new(PolicyWatch::new(set)),
         upstream,
         clock: seams.clock,
@@ -323,7 +328,6 @@ fn settings(config: &Config) -> gateway::Settings {
     let config::Limits { body_bytes, cacheable_body_bytes, answer_bytes, requests, followers } = config.limits;
     gateway::Settings {
         limits: Limits { body_bytes, cacheable_body_bytes, answer_bytes, requests, followers },
-        matcher: matcher_settings(config),
         chat: ChatSettings {
             max_temperature: config.temperature_ceiling,
             // OpenAI documents its default; what another upstream does with no temperature is not known.
@@ -348,6 +352,7 @@ pub(crate) fn matcher_settings(config: &Config) -> MatcherSettings {
         floor: similarity(config.matcher.floor),
         min_similarity: similarity(config.matcher.min_similarity),
         candidates: config.matcher.candidates,
+        verified: VERIFIED,
     }
 }
 
