@@ -267,7 +267,7 @@ mod tests {
         vec![
             record("right", Expect::Hit, Seen::Hit, 0.95),
             record("refused", Expect::Hit, Seen::Miss, 0.55),
-            record("fresh", Expect::Stale, Seen::Hit, 0.9),
+            record("fresh", Expect::Stale, Seen::Hit, 0.91),
             record("near", Expect::Miss, Seen::Miss, 0.05),
             record("wrong", Expect::Miss, Seen::Hit, 0.97),
         ]
