@@ -32,9 +32,10 @@ use crate::{
     index::partitions::{self, Partitions},
     jobs,
     key::PrincipalKey,
-    matcher::MatcherSettings,
+    matcher::{Matcher, MatcherSettings, verifier::Verifier},
     metrics::Metrics,
     policy::{PolicySet, PolicyWatch, Problem},
+    replay::memory::{RememberingEmbedder, RememberingVerifier},
     similarity::Similarity,
     store::{
         StoreError, Upkeep,
@@ -54,6 +55,8 @@ use crate::{
 const KEY_FILE: &str = "principal.key";
 /// Tokens that every remote embedder can be trusted to read.
 const REMOTE_WINDOW: usize = 512;
+/// Candidates verified at most; later ones are seldom right and each costs some ten milliseconds.
+const VERIFIED: usize = 3;
 /// Between two lines about what is still running while draining.
 const DRAIN_REPORT: Duration = Duration::from_secs(5);
 
@@ -120,6 +123,8 @@ pub struct Seams {
     pub embedder: Option<Arc<dyn Embedder>>,
     /// The store.
     pub store: Option<Arc<dyn Upkeep>>,
+    /// Two questions to p(same answer).
+    pub verifier: Option<Arc<dyn Verifier>>,
 }
 
 /// A running gateway.
@@ -144,11 +149,7 @@ impl App {
         if !config.admin_listen.ip().is_loopback() && config.admin_token.is_none() {
             return Err(StartError::OpenAdmin(config.admin_listen));
         }
-        let set = match &config.policies {
-            Some(dir) => PolicySet::load(dir),
-            None => PolicySet::shipped(),
-        };
-        let set = set.map_err(StartError::Policies)?;
+        let set = policies(&config)?;
         let data = bind(config.listen, "--listen").await?;
         let admin_socket = bind(config.admin_listen, "--admin-listen").await?;
 
@@ -236,6 +237,32 @@ impl App {
     }
 }
 
+/// A warm gateway in process, without listeners and background jobs, that does every piece of work once: for replay.
+pub async fn without_listeners(config: &Config, mut seams: Seams, tasks: &Tasks) -> Result<Arc<Gateway>, StartError> {
+    let set = policies(config)?;
+    let embedder = match seams.embedder {
+        Some(embedder) => embedder,
+        None => load_embedder(config).await?,
+    };
+    seams.embedder = Some(Arc::new(RememberingEmbedder::new(embedder)));
+    seams.verifier = match seams.verifier {
+        Some(verifier) => Some(verifier),
+        None => load_verifier(config).await?,
+    };
+    seams.verifier = seams.verifier.map(|verifier| Arc::new(RememberingVerifier::new(verifier)) as Arc<dyn Verifier>);
+    let gateway = build(config, seams, set, tasks).await?;
+    jobs::relearn(&gateway, gateway.parts().cache.store().as_ref()).await;
+    Ok(gateway)
+}
+
+fn policies(config: &Config) -> Result<PolicySet, StartError> {
+    let set = match &config.policies {
+        Some(dir) => PolicySet::load(dir),
+        None => PolicySet::shipped(),
+    };
+    set.map_err(StartError::Policies)
+}
+
 /// The gateway over its adapters, its index filled from the store.
 async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> Result<Arc<Gateway>, StartError> {
     let store = match seams.store {
@@ -245,6 +272,10 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
     let embedder = match seams.embedder {
         Some(embedder) => embedder,
         None => load_embedder(config).await?,
+    };
+    let verifier = match seams.verifier {
+        Some(verifier) => Some(verifier),
+        None => load_verifier(config).await?,
     };
     let upstream = match seams.upstream {
         Some(upstream) => upstream,
@@ -258,6 +289,7 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
     Ok(Gateway::new(gateway::Parts {
         cache,
         embedder,
+        matcher: Matcher::new(matcher_settings(config), verifier),
         policies: Arc::new(PolicyWatch::new(set)),
         upstream,
         clock: seams.clock,
@@ -312,6 +344,11 @@ async fn load_embedder(config: &Config) -> Result<Arc<dyn Embedder>, StartError>
     }
 }
 
+/// The verifier; a mismatch of weights, calibration and guard is told before anything is served.
+pub(crate) async fn load_verifier(_config: &Config) -> Result<Option<Arc<dyn Verifier>>, StartError> {
+    Ok(None)
+}
+
 fn connect(config: &Config, clock: &Clock) -> Result<Arc<dyn Upstream>, StartError> {
     let http = |url: &str| HttpUpstream::new(url, config.timeouts);
     Ok(match &config.upstream {
@@ -325,7 +362,6 @@ fn settings(config: &Config) -> gateway::Settings {
     let config::Limits { body_bytes, cacheable_body_bytes, answer_bytes, requests, followers } = config.limits;
     gateway::Settings {
         limits: Limits { body_bytes, cacheable_body_bytes, answer_bytes, requests, followers },
-        matcher: matcher_settings(config),
         chat: ChatSettings {
             max_temperature: config.temperature_ceiling,
             // OpenAI documents its default; what another upstream does with no temperature is not known.
@@ -350,6 +386,7 @@ pub(crate) fn matcher_settings(config: &Config) -> MatcherSettings {
         floor: similarity(config.matcher.floor),
         min_similarity: similarity(config.matcher.min_similarity),
         candidates: config.matcher.candidates,
+        verified: VERIFIED,
     }
 }
 

@@ -8,6 +8,8 @@ mod doctor;
 mod explain;
 mod output;
 mod purge;
+mod replay;
+mod scratch;
 mod serve;
 
 use std::process::ExitCode;
@@ -47,6 +49,8 @@ enum Command {
     Explain(explain::Args),
     /// Prove that the database is whole; stop the gateway first.
     Doctor(doctor::Args),
+    /// Replay fixtures against the real matcher: how many paraphrases it serves, and how many near misses.
+    Replay(replay::Args),
     /// Take answers out of circulation in a running gateway.
     Purge(purge::Args),
 }
@@ -60,6 +64,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Purge(args) => purge::run(args),
     };
     match result {

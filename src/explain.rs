@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     embed::{EmbedError, Embedder},
-    matcher::{self, GuardReport, Judgement, MatcherSettings, guard::Reading},
+    matcher::{self, Asked, GuardReport, Judgement, Matcher, Terms, calibration::PSame},
     outcome::{BypassReason, MissReason},
     policy::{Classification, Examples, Facts, PolicySet, Tier},
     similarity::Similarity,
@@ -30,10 +30,13 @@ pub struct Explanation {
     pub similarity: Similarity,
     /// What the contrast guard said.
     pub guard: GuardReport,
-    /// Calibrated probability of the same answer; `null` without a verifier.
-    pub p_same: Option<f32>,
+    /// Calibrated probability of the same answer; `null` when it was not asked for.
+    pub p_same: Option<PSame>,
     /// What had to be reached.
     pub bar: f32,
+    /// How far above the bar, or below it, that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f32>,
     /// Stable reason.
     pub reason: &'static str,
     /// The category of the question asked.
@@ -50,7 +53,7 @@ pub async fn explain(
     embedder: &dyn Embedder,
     policies: &PolicySet,
     examples: Option<&Examples>,
-    settings: &MatcherSettings,
+    matcher: &Matcher,
 ) -> Result<Explanation, EmbedError> {
     let cached = embedder.embed(ask.cached).await?;
     let asked = embedder.embed(ask.asked).await?;
@@ -59,7 +62,10 @@ pub async fn explain(
         .ok_or_else(|| EmbedError::Failed("two vectors of one model differ in length".into()))?;
     let facts = Facts { path: "", model: "", system: "", query: ask.asked, header_category: ask.category };
     let class = policies.classify(&facts, Some(&asked), examples);
-    let judgement = matcher::judge(&Reading::of(ask.cached), &Reading::of(ask.asked), similarity, None, settings);
+    let cached_facts = Facts { query: ask.cached, ..facts };
+    let cached_class = policies.classify(&cached_facts, Some(&cached), examples);
+    let terms = Terms::of(&class.policy, None).tightened(&cached_class.policy);
+    let judgement = matcher.judge(ask.cached, &Asked::new(ask.asked), similarity, &terms).await;
     Ok(assemble(judgement, &class, ask.asked, policies.revision()))
 }
 
@@ -77,6 +83,7 @@ fn assemble(judgement: Judgement, class: &Classification, asked: &str, revision:
         guard: judgement.guard,
         p_same: judgement.p_same,
         bar: judgement.bar,
+        margin: judgement.margin,
         reason: barred.unwrap_or(judgement.reason),
         category: class.policy.category.clone(),
         category_by: class.by.to_string(),

@@ -22,7 +22,7 @@ use crate::{
     embed::Embedder,
     http::error::ClientError,
     key::PrincipalKey,
-    matcher::MatcherSettings,
+    matcher::Matcher,
     metrics::Metrics,
     outcome::{BypassReason, Outcome},
     policy::{Examples, PolicyWatch},
@@ -60,8 +60,6 @@ pub struct Limits {
 pub struct Settings {
     /// Bounds on one request.
     pub limits: Limits,
-    /// The hit decision's bounds.
-    pub matcher: MatcherSettings,
     /// How chat requests are read.
     pub chat: ChatSettings,
     /// What may be recorded.
@@ -96,6 +94,8 @@ pub struct Parts {
     pub cache: Arc<Cache>,
     /// Text to vector.
     pub embedder: Arc<dyn Embedder>,
+    /// The hit decision.
+    pub matcher: Matcher,
     /// Today's policies.
     pub policies: Arc<PolicyWatch>,
     /// The provider.

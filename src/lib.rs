@@ -31,6 +31,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod binomial;
 pub mod cache;
 pub mod cli;
 pub mod clock;
@@ -50,6 +51,7 @@ pub mod metrics;
 pub mod model;
 pub mod outcome;
 pub mod policy;
+pub mod replay;
 pub mod similarity;
 pub mod store;
 pub mod tasks;

@@ -75,6 +75,8 @@ reasons! {
         GuardRejected => "guard-rejected",
         /// A neighbour was refused by the verifier.
         VerifierRejected => "verifier-rejected",
+        /// A neighbour could not be verified: the verifier failed or was too slow.
+        VerifierDown => "verifier-down",
         /// The entry is too old, or too young for the request's bounds.
         Expired => "expired",
         /// The entry's answer is longer than the request allows.

@@ -18,7 +18,7 @@ fn shipped() -> PolicySet {
 }
 
 fn cases(file: &str) -> Vec<Value> {
-    let text = fs::read_to_string(root().join("fixtures/zero-sla").join(file)).unwrap();
+    let text = fs::read_to_string(root().join("tests/data/zero-sla").join(file)).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::{AdminError, Shared};
 use crate::{
     explain::{self, Ask, Explanation},
-    matcher::{self, Judgement, guard::Reading},
+    matcher::{Asked, Judgement, Terms},
+    policy::Facts,
 };
 
 /// Candidates shown.
@@ -49,27 +50,30 @@ pub(super) async fn explain(
         let ask = Ask { cached: &cached, asked: &ask, category: category.as_deref() };
         let examples = gateway.examples();
         let policies = parts.policies.current();
-        let settings = &parts.settings.matcher;
         let explained =
-            explain::explain(ask, parts.embedder.as_ref(), &policies, examples.as_deref(), settings).await?;
+            explain::explain(ask, parts.embedder.as_ref(), &policies, examples.as_deref(), &parts.matcher).await?;
         return Ok(Json(Explained::Pair(Box::new(explained))));
     }
-    let candidates = neighbours(&control, &ask).await?;
+    let candidates = neighbours(&control, &ask, category.as_deref()).await?;
     let hit = candidates.iter().any(|neighbour| neighbour.judgement.accepted());
     Ok(Json(Explained::Cache { decision: if hit { "hit" } else { "miss" }, candidates }))
 }
 
 /// The nearest entries of all partitions: an operator has no partition of her own.
-async fn neighbours(control: &super::Control, ask: &str) -> Result<Vec<Neighbour>, AdminError> {
+async fn neighbours(control: &super::Control, ask: &str, category: Option<&str>) -> Result<Vec<Neighbour>, AdminError> {
     let parts = control.gateway.parts();
-    let settings = &parts.settings.matcher;
+    let matcher = &parts.matcher;
     let vector = parts.embedder.embed(ask).await?;
-    let asked = Reading::of(ask);
+    let policies = parts.policies.current();
+    let facts = Facts { query: ask, header_category: category, ..Facts::default() };
+    let class = policies.classify(&facts, Some(&vector), control.gateway.examples().as_deref());
+    let (asked, terms) = (Asked::new(ask), Terms::of(&class.policy, None));
     let mut shown = Vec::new();
-    for candidate in parts.cache.index().search_all(&vector, SHOWN, settings.floor) {
+    for candidate in parts.cache.index().search_all(&vector, SHOWN, matcher.settings().floor) {
         let Some(entry) = parts.cache.get(candidate.id).await? else { continue };
         let Some(query) = entry.query.clone() else { continue };
-        let judgement = matcher::judge(&Reading::of(&query), &asked, candidate.similarity, None, settings);
+        let policy = policies.get(&entry.category).unwrap_or_else(|| policies.default_policy());
+        let judgement = matcher.judge(&query, &asked, candidate.similarity, &terms.tightened(policy)).await;
         shown.push(Neighbour { entry: entry.id.to_string(), query, category: entry.category.clone(), judgement });
     }
     Ok(shown)

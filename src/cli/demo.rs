@@ -1,12 +1,12 @@
 //! `semblance demo`: a gateway with the built-in model, a short conversation through its own port, a table of what
 //! happened and why, then keep serving.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use serde_json::json;
 
-use super::{Output, runtime, serve};
+use super::{Output, runtime, scratch::Scratch, serve};
 use crate::{
     app::{App, Seams},
     clock::{Clock, ManualClock},
@@ -87,8 +87,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     "warn".clone_into(&mut config.log.level);
     telemetry::init(&config.log)?;
     runtime()?.block_on(async move {
-        let scratch = Scratch::new()?;
-        config.data_dir.clone_from(&scratch.0);
+        let scratch = Scratch::new("demo")?;
+        config.data_dir = scratch.path().to_owned();
         (config.listen, config.admin_listen) = (free(args.listen).await, free(args.admin_listen).await);
         let code = converse_and_serve(config, &args).await;
         drop(scratch);
@@ -239,23 +239,5 @@ async fn free(wanted: SocketAddr) -> SocketAddr {
     match tokio::net::TcpListener::bind(wanted).await {
         Ok(_) => wanted,
         Err(_) => SocketAddr::new(wanted.ip(), 0),
-    }
-}
-
-/// A directory for the demo's database, removed at the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("semblance-demo-{:016x}", fastrand::u64(..)));
-        std::fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // A leftover in the temporary directory is the system's to clean.
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

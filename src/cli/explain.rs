@@ -10,6 +10,7 @@ use crate::{
     config::Config,
     embed::{Embedder, minilm::MiniLm, pool::PoolSettings},
     explain::{self, Ask, Explanation},
+    matcher::Matcher,
     policy::{Examples, PolicySet},
 };
 
@@ -63,20 +64,27 @@ async fn explain_pair(args: &Args, cached: &str) -> anyhow::Result<Explanation> 
         examples.push((category.to_owned(), text.to_owned(), embedder.embed(text).await?));
     }
     let examples = Examples::new(&set, examples);
+    let matcher = Matcher::new(app::matcher_settings(&config), app::load_verifier(&config).await?);
     let ask = Ask { cached, asked: &args.ask, category: args.category.as_deref() };
-    Ok(explain::explain(ask, &embedder, &set, Some(&examples), &app::matcher_settings(&config)).await?)
+    Ok(explain::explain(ask, &embedder, &set, Some(&examples), &matcher).await?)
 }
 
 fn in_words(explained: &Explanation, output: &Output) -> String {
     let decision = if explained.decision == "hit" { output.good("hit") } else { output.bad("miss") };
     let guard = match (&explained.guard.slot, &explained.guard.detail) {
-        (Some(slot), Some(detail)) => format!("rejects: {slot}: {detail}"),
+        (Some(slot), Some(detail)) => {
+            let verdict = if explained.guard.verdict == "reject" { "rejects" } else { "passes, with a higher bar" };
+            format!("{verdict}: {slot}: {detail}")
+        }
         _ => "passes".to_owned(),
     };
-    let p_same = explained.p_same.map_or_else(|| "no verifier".to_owned(), |p| format!("{p:.3}"));
+    let against_p = explained.p_same.is_some() || explained.guard.verdict == "reject";
+    let bar = format!("(bar {:.3})", explained.bar);
+    let p_same = explained.p_same.map_or_else(|| "not asked for".to_owned(), |p| format!("{p} {bar}"));
+    let similarity_bar = if against_p { String::new() } else { format!(" {bar}") };
     format!(
-        "{decision} ({})\n  similarity  {} (bar {:.2})\n  guard       {guard}\n  p(same)     {p_same}\n  category    {} ({})",
-        explained.reason, explained.similarity, explained.bar, explained.category, explained.category_by
+        "{decision} ({})\n  similarity  {}{similarity_bar}\n  guard       {guard}\n  p(same)     {p_same}\n  category    {} ({})",
+        explained.reason, explained.similarity, explained.category, explained.category_by
     )
 }
 
@@ -92,9 +100,10 @@ async fn ask_gateway(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     for candidate in candidates {
         let detail = candidate["guard"]["detail"].as_str().unwrap_or_default();
         output.line(&format!(
-            "  {}  {:.3}  {}  {}  {}",
+            "  {}  {:.3}  {}  {}  {}  {}",
             candidate["entry"].as_str().unwrap_or_default(),
             candidate["similarity"].as_f64().unwrap_or_default(),
+            candidate["p_same"].as_f64().map_or_else(|| "-".to_owned(), |p| format!("{p:.4}")),
             candidate["reason"].as_str().unwrap_or_default(),
             candidate["query"].as_str().unwrap_or_default(),
             output.quiet(detail),

@@ -7,11 +7,12 @@ use crate::{
     clock::Timestamp,
     entry::Entry,
     freshness::{self, Freshness, Verdict},
-    matcher::{self, Judgement, guard::Reading},
+    key::Fingerprint,
+    matcher::{Asked, Judgement, Terms, calibration::PSame},
     metrics,
     outcome::{HitKind, MissReason, Outcome, StaleWhy},
-    policy::{Classification, Facts, PolicySet, Sharing},
-    similarity::Embedding,
+    policy::{Classification, Facts, Policy, PolicySet, Sharing},
+    similarity::{Embedding, Similarity},
 };
 
 /// An entry about to be served.
@@ -52,6 +53,15 @@ struct Check<'a> {
     /// The lifetimes of the question's own category, when it is known.
     own: Option<Freshness>,
     now: Timestamp,
+}
+
+/// A question on its way past its neighbours.
+#[derive(Debug)]
+struct Sought<'a> {
+    check: Check<'a>,
+    asked: Asked<'a>,
+    terms: Terms,
+    wording: Fingerprint,
 }
 
 impl Gateway {
@@ -107,15 +117,18 @@ impl Gateway {
         class: &Classification,
         now: Timestamp,
     ) -> Lookup {
-        let settings = &self.parts.settings.matcher;
+        let settings = self.parts.matcher.settings();
         let policies = self.parts.policies.current();
         let sharing = class.policy.reuse.scope;
         let check = Check { question, policies: &policies, sharing, own: Some(class.freshness), now };
         let keys = self.keys(question, sharing);
-        let asked = Reading::of(query);
+        let terms = Terms::of(&class.policy, question.directives.threshold);
+        let sought = Sought { check, asked: Asked::new(query), terms, wording: keys.fingerprint };
         let metrics = &self.parts.metrics;
-        let mut refusal = MissReason::Empty;
-        for candidate in self.parts.cache.neighbours(&keys.partition, vector, settings.candidates, settings.floor) {
+        let (mut refusal, mut verified) = (MissReason::Empty, 0);
+        for candidate in
+            self.parts.cache.neighbours(&keys.partition, vector, settings.candidates, settings.floor)
+        {
             let entry = match self.parts.cache.get(candidate.id).await {
                 Ok(Some(entry)) if entry.partition == keys.partition => entry,
                 // The index is derived: what the store no longer holds is forgotten here.
@@ -128,25 +141,49 @@ impl Gateway {
                     return Lookup::Miss(MissReason::CacheError, None);
                 }
             };
-            let Some(cached) = entry.query.as_deref() else { continue };
-            let raised = question.directives.threshold;
-            let judgement = matcher::judge(&Reading::of(cached), &asked, candidate.similarity, raised, settings);
-            let refused = match judgement.refused {
-                Some(refused) => refused,
-                None => match check.usable(&entry, HitKind::Semantic(candidate.similarity)) {
-                    Lookup::Serve(served) => {
-                        metrics.candidate(candidate.similarity, metrics::Verdict::Accepted);
-                        self.parts.cache.alias(keys.fingerprint, &entry);
-                        return Lookup::Serve(served);
-                    }
-                    Lookup::Miss(reason, _) => reason,
-                },
-            };
-            refusal = worthier(refusal, refused);
-            metrics.candidate(candidate.similarity, verdict(refused));
-            self.explain_refusal(&judgement, &entry);
+            let Some((judgement, outcome)) = self.consider(&sought, candidate.similarity, &entry).await else { continue };
+            match outcome {
+                Lookup::Serve(served) => {
+                    metrics.candidate(candidate.similarity, metrics::Verdict::Accepted);
+                    self.parts.cache.alias(keys.fingerprint, &entry);
+                    return Lookup::Serve(served);
+                }
+                Lookup::Miss(refused, _) => {
+                    refusal = worthier(refusal, refused);
+                    metrics.candidate(candidate.similarity, verdict(refused));
+                    self.explain_refusal(&judgement, &entry);
+                }
+            }
+            verified += usize::from(judgement.p_same.is_some());
+            if verified >= settings.verified {
+                break;
+            }
         }
         Lookup::Miss(refusal, None)
+    }
+
+    /// Whether a neighbour is served: cheap checks first, the verifier last. `None` when it has no text to match.
+    async fn consider(
+        &self,
+        sought: &Sought<'_>,
+        similarity: Similarity,
+        entry: &Arc<Entry>,
+    ) -> Option<(Judgement, Lookup)> {
+        let matcher = &self.parts.matcher;
+        let cached = entry.query.as_deref()?;
+        let terms = sought.terms.tightened(sought.check.policy(entry));
+        let screened = matcher.screen(cached, &sought.asked, similarity, &terms);
+        if let Some(refused) = screened.refused {
+            return Some((screened, Lookup::Miss(refused, None)));
+        }
+        let served = match sought.check.usable(entry, HitKind::Semantic(similarity)) {
+            Lookup::Serve(served) => served,
+            miss @ Lookup::Miss(..) => return Some((screened, miss)),
+        };
+        let pairing = (entry.id, sought.wording);
+        let judgement = matcher.verify(screened, cached, &sought.asked, Some(pairing)).await;
+        let outcome = judgement.refused.map_or(Lookup::Serve(served), |refused| Lookup::Miss(refused, None));
+        Some((judgement, outcome))
     }
 
     fn explain_refusal(&self, judgement: &Judgement, entry: &Entry) {
@@ -154,6 +191,8 @@ impl Gateway {
             entry = %entry.id,
             similarity = judgement.similarity.get(),
             slot = judgement.guard.slot,
+            p = judgement.p_same.map(PSame::get),
+            bar = judgement.bar,
             reason = judgement.reason,
             "candidate refused"
         );
@@ -161,10 +200,15 @@ impl Gateway {
 }
 
 impl Check<'_> {
+    /// Today's policy of an entry's category.
+    fn policy(&self, entry: &Entry) -> &Policy {
+        self.policies.get(&entry.category).unwrap_or_else(|| self.policies.default_policy())
+    }
+
     /// Whether `entry` may be served to this question, now, under today's policy.
     fn usable(&self, entry: &Arc<Entry>, kind: HitKind) -> Lookup {
-        let Self { question, policies, sharing, own, now } = *self;
-        let policy = policies.get(&entry.category).unwrap_or_else(|| policies.default_policy());
+        let Self { question, sharing, own, now, .. } = *self;
+        let policy = self.policy(entry);
         let Some(freshness) = self.lifetimes(policy.freshness, own) else {
             return Lookup::Miss(MissReason::Expired, None);
         };
@@ -229,7 +273,7 @@ const fn verdict(refused: MissReason) -> metrics::Verdict {
     match refused {
         MissReason::BelowThreshold => metrics::Verdict::BelowThreshold,
         MissReason::GuardRejected => metrics::Verdict::Guard,
-        MissReason::VerifierRejected => metrics::Verdict::Verifier,
+        MissReason::VerifierRejected | MissReason::VerifierDown => metrics::Verdict::Verifier,
         _ => metrics::Verdict::Unusable,
     }
 }

@@ -102,6 +102,7 @@ fn detail(member: &mut String, reason: MissReason) {
         | MissReason::Refresh => false,
         MissReason::GuardRejected
         | MissReason::VerifierRejected
+        | MissReason::VerifierDown
         | MissReason::TokenLimit
         | MissReason::OtherShape
         | MissReason::EmbedderDown
@@ -120,6 +121,7 @@ const fn fwd(reason: MissReason) -> &'static str {
         MissReason::BelowThreshold
         | MissReason::GuardRejected
         | MissReason::VerifierRejected
+        | MissReason::VerifierDown
         | MissReason::TokenLimit
         | MissReason::OtherShape
         | MissReason::ExactOnly

@@ -35,6 +35,9 @@ pub use slot::Slot;
 use frame::Frame;
 use lexicon::Family;
 
+/// Grows with every change of what is rejected: the verifier's bars are measured behind one version of the guard.
+pub const VERSION: u32 = 1;
+
 /// What the guard says of two questions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {

@@ -116,6 +116,7 @@ impl Setup {
             upstream: Some(upstream.unwrap_or_else(|| Arc::new(model.clone()))),
             embedder: Some(Arc::clone(&embedder)),
             store,
+            verifier: None,
         };
         let app = App::start(config.clone(), seams).await.unwrap();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();

@@ -76,6 +76,12 @@ impl Slot {
         Self::Wording,
     ];
 
+    /// Whether a sure verifier may overrule it: slots read from common words, which also differ between wordings of one
+    /// question. What names a thing or a quantity, and what turns a question round, is never overruled.
+    pub const fn is_soft(self) -> bool {
+        matches!(self, Self::Wording)
+    }
+
     /// The stable name, in kebab case.
     pub const fn as_str(self) -> &'static str {
         match self {
