@@ -26,7 +26,12 @@ use axum::{
 use http::{StatusCode, header};
 use serde::Serialize;
 
-use crate::{gateway::Gateway, store::Upkeep};
+use crate::{
+    entry::EntryId,
+    gateway::Gateway,
+    metrics::RemovalCause,
+    store::{Hardness, Selector, StoreError, Upkeep},
+};
 
 /// What the control plane works on.
 #[derive(Debug)]
@@ -56,8 +61,27 @@ impl Control {
         self.draining.store(true, Ordering::SeqCst);
     }
 
+    /// Purges to the end, also when the operator's connection is gone half-way.
+    async fn purge(&self, selector: Selector, hardness: Hardness, dry_run: bool) -> Result<Vec<EntryId>, StoreError> {
+        let parts = self.gateway.parts();
+        let (done, purged) = tokio::sync::oneshot::channel();
+        let (cache, metrics) = (Arc::clone(&parts.cache), Arc::clone(&parts.metrics));
+        parts.tasks.spawn("purge", async move {
+            let result = cache.purge(selector, hardness, dry_run).await;
+            if let Ok(ids) = &result
+                && !dry_run
+                && hardness == Hardness::Hard
+            {
+                metrics.removed(RemovalCause::Purged, ids.len() as u64);
+            }
+            // Nobody may be waiting any more.
+            let _ = done.send(result);
+        });
+        purged.await.unwrap_or(Err(StoreError::Closed))
+    }
+
     fn ready(&self) -> bool {
-        self.gateway.is_warm() && !self.draining.load(Ordering::SeqCst)
+        self.gateway.is_settled() && !self.draining.load(Ordering::SeqCst)
     }
 }
 
@@ -84,12 +108,16 @@ pub fn router(control: Arc<Control>) -> Router {
 enum AdminError {
     #[error("this listener needs its admin token: send `Authorization: Bearer <token>`")]
     Unauthorised,
+    #[error(
+        "without an admin token this listener answers only to localhost; set admin_token to reach it by another name"
+    )]
+    Foreign,
     #[error("{0}")]
     BadRequest(String),
     #[error("no such entry: it expired, was purged or replaced")]
     NoEntry,
     #[error("the store failed: {0}")]
-    Store(#[from] crate::store::StoreError),
+    Store(#[from] StoreError),
     #[error("the embedder failed: {0}")]
     Embed(#[from] crate::embed::EmbedError),
 }
@@ -98,6 +126,7 @@ impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
         let (status, reason) = match &self {
             Self::Unauthorised => (StatusCode::UNAUTHORIZED, "unauthorised"),
+            Self::Foreign => (StatusCode::FORBIDDEN, "foreign-origin"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request"),
             Self::NoEntry => (StatusCode::NOT_FOUND, "no-entry"),
             Self::Store(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.reason()),
@@ -116,8 +145,25 @@ async fn authorise(State(control): Shared, request: Request, next: Next) -> Resu
         if blake3::hash(given) != token {
             return Err(AdminError::Unauthorised);
         }
+    } else if !is_local(&request) {
+        return Err(AdminError::Foreign);
     }
     Ok(next.run(request).await)
+}
+
+/// Without a token only the machine's own tools may ask: a web page that was lured here carries a foreign `Host` (DNS
+/// rebinding), `Origin` or `Sec-Fetch-Site`.
+fn is_local(request: &Request) -> bool {
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let host = request.uri().authority().map(http::uri::Authority::as_str).or_else(|| text("host"));
+    let same_origin = text("origin").is_none_or(|origin| host.is_some_and(|host| origin == format!("http://{host}")));
+    host.is_none_or(is_loopback) && same_origin && text("sec-fetch-site") != Some("cross-site")
+}
+
+fn is_loopback(authority: &str) -> bool {
+    let Ok(authority) = authority.parse::<http::uri::Authority>() else { return false };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[derive(Debug, Serialize)]
@@ -133,7 +179,7 @@ async fn ready(State(control): Shared) -> (StatusCode, Json<Health>) {
     if control.ready() {
         (StatusCode::OK, Json(Health { status: "ready" }))
     } else {
-        let status = if control.gateway.is_warm() { "draining" } else { "starting" };
+        let status = if control.gateway.is_settled() { "draining" } else { "starting" };
         (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status }))
     }
 }

@@ -57,6 +57,8 @@ const KEY_FILE: &str = "principal.key";
 const REMOTE_WINDOW: usize = 512;
 /// Candidates verified at most; later ones are seldom right and each costs some ten milliseconds.
 const VERIFIED: usize = 3;
+/// Between two looks at whether requests are still being answered.
+const DRAIN_STEP: Duration = Duration::from_millis(10);
 /// Between two lines about what is still running while draining.
 const DRAIN_REPORT: Duration = Duration::from_secs(5);
 
@@ -188,6 +190,18 @@ impl App {
         &self.store
     }
 
+    /// Returns when no request is being answered any more, or at the drain's deadline.
+    async fn finish_requests(&self) {
+        let metrics = &self.gateway.parts().metrics;
+        let idle = async {
+            while metrics.requests_in_flight() > 0 {
+                tokio::time::sleep(DRAIN_STEP).await;
+            }
+        };
+        // What outlives the deadline is named by the tasks' own drain.
+        let _ = tokio::time::timeout(self.drain_time, idle).await;
+    }
+
     fn spawn_jobs(&self, config: &Config) {
         let stop = || self.tasks.token().clone();
         let gateway = || Arc::clone(&self.gateway);
@@ -214,24 +228,28 @@ impl App {
     /// Stops in order: not ready, no new connections, requests in flight finish, jobs end, store closes. Returns the
     /// names of tasks that outlived the deadline.
     pub async fn drain(self) -> Vec<&'static str> {
-        // 1. Load balancers look away.
+        // 1. Load balancers look away; the admin listener goes on telling them so.
         self.control.drain();
-        // 2. No new connections; 3. requests in flight finish, jobs end at their next step.
+        // 2. No new connections; requests in flight finish.
         self.stop_data.cancel();
-        self.stop_admin.cancel();
-        let draining = self.tasks.drain(self.drain_time);
+        let draining = self.finish_requests();
         tokio::pin!(draining);
-        let late = loop {
+        loop {
             tokio::select! {
-                late = &mut draining => break late,
+                () = &mut draining => break,
                 () = tokio::time::sleep(DRAIN_REPORT) => {
                     tracing::info!(flights = self.gateway.flights().len(), "draining");
                 }
             }
-        };
+        }
+        // 3. The admin listener closes, jobs end at their next step.
+        self.stop_admin.cancel();
+        let late = self.tasks.drain(self.drain_time).await;
         // 4. What was answered is on disk.
-        if let Err(error) = self.store.flush().await {
-            tracing::error!(reason = error.reason(), %error, "the store did not close cleanly");
+        match tokio::time::timeout(self.drain_time, self.store.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(reason = error.reason(), %error, "the store did not close cleanly"),
+            Err(_) => tracing::error!("the store did not close in time"),
         }
         late
     }

@@ -70,10 +70,10 @@ impl Cache {
         if let Some(hit) = self.hot.find(fingerprint) {
             return Ok(Some(hit));
         }
-        let epoch = self.epoch();
+        let read_at = self.purges().changes();
         let Some(found) = self.store.find(fingerprint).await? else { return Ok(None) };
         let hit = Hit { entry: Arc::new(found.entry), via_alias: found.via_alias };
-        self.warm(epoch, fingerprint, &hit);
+        self.warm(read_at, fingerprint, &hit);
         Ok(Some(hit))
     }
 
@@ -87,10 +87,10 @@ impl Cache {
         if let Some(entry) = self.hot.get(id) {
             return Ok(Some(entry));
         }
-        let epoch = self.epoch();
+        let read_at = self.purges().changes();
         let Some(entry) = self.store.get(id).await? else { return Ok(None) };
         let hit = Hit { entry: Arc::new(entry), via_alias: false };
-        self.warm(epoch, hit.entry.fingerprint, &hit);
+        self.warm(read_at, hit.entry.fingerprint, &hit);
         Ok(Some(hit.entry))
     }
 
@@ -102,12 +102,14 @@ impl Cache {
     /// Stores `entry`, whose generation began at `began`. Returns when it is as durable as asked.
     pub async fn admit(&self, entry: Entry, began: Epoch, durability: Durability) -> Result<Arc<Entry>, NotStored> {
         let entry = Arc::new(entry);
+        let displaced;
         let written = {
-            let purges = self.purges();
+            let mut purges = self.purges();
             if purges.overtook(began, &entry) {
                 return Err(NotStored::Purged);
             }
-            self.hot.insert(&entry);
+            purges.changed();
+            displaced = self.hot.insert(&entry);
             // Submitted under the lock, so the store sees admissions and purges in this order.
             self.store.admit(Entry::clone(&entry), durability)
         };
@@ -115,6 +117,9 @@ impl Cache {
             tracing::warn!(reason = error.reason(), %error, "answer not stored");
             self.hot.remove(entry.id);
             return Err(NotStored::CacheError);
+        }
+        if let Some(old) = displaced {
+            self.index.remove(old);
         }
         if let Some(embedding) = &entry.embedding {
             self.index.insert(entry.partition, entry.id, embedding);
@@ -138,6 +143,10 @@ impl Cache {
         hardness: Hardness,
         dry_run: bool,
     ) -> Result<Vec<EntryId>, StoreError> {
+        if dry_run {
+            // Counting reads the store, which may still be writing what was admitted before.
+            self.store.flush().await?;
+        }
         let purged = {
             let mut purges = self.purges();
             if !dry_run {
@@ -155,6 +164,8 @@ impl Cache {
 
     /// Drops ids that the store no longer holds (or changed) from hot tier and, when `gone`, from the index.
     pub fn forget(&self, ids: &[EntryId], gone: bool) {
+        let mut purges = self.purges();
+        purges.changed();
         for id in ids {
             self.hot.remove(*id);
             if gone {
@@ -178,9 +189,11 @@ impl Cache {
         self.hot.bytes()
     }
 
-    fn warm(&self, read_at: Epoch, fingerprint: Fingerprint, hit: &Hit) {
+    /// Puts what was read from the store into the hot tier, unless anything changed since the read began: a row read
+    /// before a purge or a newer answer must not come back after it.
+    fn warm(&self, read_at: u64, fingerprint: Fingerprint, hit: &Hit) {
         let purges = self.purges();
-        if purges.epoch() == read_at {
+        if purges.changes() == read_at {
             self.hot.insert(&hit.entry);
             if hit.via_alias {
                 self.hot.alias(fingerprint, hit.entry.id);

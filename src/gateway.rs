@@ -3,14 +3,19 @@
 //! [`Gateway::answer`] reads top to bottom as design.md section 2. Cache trouble never fails a request: it becomes a
 //! miss with a reason and the upstream answers; identity trouble always fails it (I7).
 
+mod category;
 pub mod flight;
 mod identity;
 pub mod lead;
 mod lookup;
 mod reply;
 mod report;
+mod tape;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -30,7 +35,7 @@ use crate::{
     upstream::{Upstream, UpstreamBody},
     wire::{Family, RecordSettings, chat::ChatSettings},
 };
-use flight::{Flights, Joined};
+use flight::{FlightKey, Flights, Joined};
 use identity::{Question, Unanswerable};
 use lead::Job;
 use lookup::Lookup;
@@ -38,7 +43,7 @@ pub use reply::{Reply, ReplyBody};
 use report::{Followed, Ticket};
 
 /// How long a request waits for the gateway to be able to tell categories, before it goes upstream uncached.
-const WARM_UP: Duration = Duration::from_secs(2);
+const WARM_UP: Duration = Duration::from_secs(5);
 
 /// Bounds on what one request may take.
 #[derive(Debug, Clone, Copy)]
@@ -117,15 +122,32 @@ pub struct Parts {
 pub struct Gateway {
     parts: Parts,
     flights: Flights,
-    alone: lead::AloneMemory,
-    examples: watch::Sender<Option<Arc<Examples>>>,
+    alone: lead::Remembered,
+    refreshed: lead::Remembered,
+    examples: watch::Sender<Option<Learnt>>,
+    /// Until then a request may wait for the examples.
+    warm_until: Mutex<tokio::time::Instant>,
+}
+
+/// Vectors of the examples of one revision of the policies.
+#[derive(Debug, Clone)]
+struct Learnt {
+    revision: String,
+    examples: Arc<Examples>,
 }
 
 impl Gateway {
     /// A gateway of these parts. It serves by rules alone until [`Self::learn_examples`] has run.
     pub fn new(parts: Parts) -> Arc<Self> {
         let flights = Flights::new(parts.settings.limits.followers);
-        Arc::new(Self { parts, flights, alone: lead::AloneMemory::default(), examples: watch::Sender::new(None) })
+        Arc::new(Self {
+            parts,
+            flights,
+            alone: lead::Remembered::default(),
+            refreshed: lead::Remembered::default(),
+            examples: watch::Sender::new(None),
+            warm_until: Mutex::new(tokio::time::Instant::now() + WARM_UP),
+        })
     }
 
     /// Bounds on one request.
@@ -143,26 +165,41 @@ impl Gateway {
         &self.flights
     }
 
-    /// Vectors of the policies' examples, from which categories are told by meaning.
-    pub fn learn_examples(&self, examples: Examples) {
-        self.examples.send_replace(Some(Arc::new(examples)));
+    /// Vectors of the examples of the policies of `revision`, from which categories are told by meaning.
+    pub fn learn_examples(&self, revision: &str, examples: Examples) {
+        self.examples.send_replace(Some(Learnt { revision: revision.to_owned(), examples: Arc::new(examples) }));
     }
 
-    /// The same, as they are now.
-    pub fn examples(&self) -> Option<Arc<Examples>> {
-        self.examples.borrow().clone()
+    /// Notes that other policies are in force: requests may wait a moment for their examples.
+    pub fn policies_changed(&self) {
+        *self.warm_until.lock().unwrap_or_else(PoisonError::into_inner) = tokio::time::Instant::now() + WARM_UP;
     }
 
-    /// The same, waited for while the gateway starts.
-    async fn examples_when_warm(&self) -> Option<Arc<Examples>> {
+    /// The examples of the policies of `revision`; `None` until they are learnt.
+    pub fn examples_of(&self, revision: &str) -> Option<Arc<Examples>> {
+        let learnt = self.examples.borrow();
+        learnt.as_ref().filter(|learnt| learnt.revision == revision).map(|learnt| Arc::clone(&learnt.examples))
+    }
+
+    /// The same, waited for while the gateway starts or its policies have just changed.
+    async fn examples_when_warm(&self, revision: &str) -> Option<Arc<Examples>> {
+        let until = *self.warm_until.lock().unwrap_or_else(PoisonError::into_inner);
         let mut learnt = self.examples.subscribe();
-        let waiting = learnt.wait_for(Option::is_some);
-        tokio::time::timeout(WARM_UP, waiting).await.ok()?.ok()?.clone()
+        let waiting = learnt.wait_for(|learnt| learnt.as_ref().is_some_and(|learnt| learnt.revision == revision));
+        // A late answer is none: what no rule decides then goes upstream uncached.
+        let _ = tokio::time::timeout_at(until, waiting).await;
+        self.examples_of(revision)
     }
 
     /// True once categories can be told by meaning.
     pub fn is_warm(&self) -> bool {
-        self.examples.borrow().is_some()
+        self.examples_of(self.parts.policies.current().revision()).is_some()
+    }
+
+    /// True once the gateway is as ready as it will be: warm, or long enough without an embedder to go on without.
+    pub fn is_settled(&self) -> bool {
+        let until = *self.warm_until.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_warm() || tokio::time::Instant::now() > until
     }
 
     /// Answers a request of a cacheable protocol.
@@ -183,9 +220,11 @@ impl Gateway {
     /// Passes a request through untouched, its body streamed.
     pub async fn forward(self: &Arc<Self>, call: Call, body: UpstreamBody, why: BypassReason) -> Reply {
         let mut ticket = Ticket::open(self, &call);
-        let reply = match self.identify(&call) {
-            Ok(_) if self.is_overloaded() => ticket.refused(&ClientError::Overloaded),
-            Ok(_) => self.pipe(call, body, Outcome::Bypass(why), &mut ticket).await,
+        // Where no cache is asked, who asks is the upstream's business: a preflight carries no credential.
+        let known = if why == BypassReason::Passthrough { Ok(()) } else { self.identify(&call).map(|_| ()) };
+        let reply = match known {
+            Ok(()) if self.is_overloaded() => ticket.refused(&ClientError::Overloaded),
+            Ok(()) => self.pipe(call, body, Outcome::Bypass(why), &mut ticket).await,
             Err(error) => ticket.refused(&error),
         };
         ticket.close(self, reply)
@@ -209,7 +248,7 @@ impl Gateway {
             Lookup::Miss(reason, fallback) => (reason, fallback),
         };
         let rules = self.parts.policies.current().classify_by_rules(&facts);
-        if rules.freshness.is_never() {
+        if rules.decided && rules.is_never_cached() {
             return self.bypass_category(call, &question, BypassReason::ZeroTtl, &rules.policy.category, ticket).await;
         }
         self.fetch(Job { call, question, reason, fallback, background: false }, ticket).await
@@ -217,7 +256,7 @@ impl Gateway {
 
     /// Joins a running fetch of the same question or leads one, until there is an answer.
     async fn fetch(self: &Arc<Self>, job: Job, ticket: &mut Ticket) -> Reply {
-        let key = job.question.flight_key();
+        let key = self.flight_key(&job.question);
         let shape = job.question.request.shape;
         for _ in 0..lead::ELECTIONS {
             let joined = if self.alone.remembers(key, ticket.now()) { Joined::Full } else { self.flights.join(key) };
@@ -234,16 +273,34 @@ impl Gateway {
                 }
             };
             ticket.fetching(job.reason, leads);
-            match ticket.follow(reader, shape, leads).await {
-                Followed::Reply(reply) => return reply,
+            let followed = ticket.follow(reader, shape, leads).await;
+            if !leads {
+                self.parts.metrics.follower(followed.status());
+            }
+            match followed {
+                Followed::Reply(reply) => return self.or_stale(reply, &job, ticket).await,
                 Followed::Bypass(why, category) => {
                     return self.bypass_category(job.call, &job.question, why, &category, ticket).await;
                 }
-                Followed::GoAlone => self.alone.remember(key, ticket.now()),
+                Followed::GoAlone => self.alone.remember(key, ticket.now().plus(lead::ALONE_FOR)),
                 Followed::StartOver => {}
             }
         }
         ticket.refused(&ClientError::BrokenAnswer)
+    }
+
+    /// The client's own stale entry in the place of a failure that reached it through somebody else's flight.
+    async fn or_stale(&self, reply: Reply, job: &Job, ticket: &mut Ticket) -> Reply {
+        match &job.fallback {
+            Some(stale) if lead::fails(reply.status) && self.still_there(stale).await => {
+                ticket.serve(stale, job.question.request.shape)
+            }
+            _ => reply,
+        }
+    }
+
+    fn flight_key(&self, question: &Question) -> FlightKey {
+        question.flight_key(self.parts.cache.epoch())
     }
 
     async fn bypass_category(

@@ -107,7 +107,15 @@ const CREDENTIALS: &[&str] = &[
     "x-portkey-api-key",
     "cf-aig-authorization",
     "helicone-auth",
+    "cookie",
+    "ocp-apim-subscription-key",
 ];
+
+/// Parts of names that carry a credential in some gateway or other. Fail closed: a field that may tell two callers apart
+/// keeps their answers apart.
+const CREDENTIAL_MARKS: &[&str] = &["auth", "token", "secret", "cookie", "-key", "-vk", "apikey", "session"];
+/// Names with such a part that are no credentials.
+const NO_CREDENTIALS: &[&str] = &["idempotency-key", "x-idempotency-key", "sec-websocket-key"];
 
 /// Fields that choose whose account, or which provider, answers; in this order in [`organisation`].
 const ORGANISATION: &[&str] = &[
@@ -199,13 +207,19 @@ impl std::fmt::Debug for Credential<'_> {
 /// When more than one field carries a credential, all of them make it: which one the upstream believes is not ours to
 /// guess, and a guess would let two callers with the same dummy `Authorization` share answers.
 pub fn credential(headers: &HeaderMap) -> Option<Credential<'_>> {
-    let mut found: Vec<(&'static str, &HeaderValue)> = Vec::with_capacity(1);
+    let mut found: Vec<(&str, &HeaderValue)> = Vec::with_capacity(1);
     for name in CREDENTIALS {
         found.extend(headers.get_all(*name).iter().filter(|value| !is_blank(value)).map(|value| (*name, value)));
     }
+    let mut others: Vec<(&str, &HeaderValue)> =
+        headers.iter().map(|(name, value)| (name.as_str(), value)).filter(|(name, _)| may_identify(name)).collect();
+    others.sort_by_key(|(name, _)| *name);
+    found.extend(others);
     match found.as_slice() {
         [] => None,
-        [(kind, value)] => Some(Credential { kind, bytes: Cow::Borrowed(value.as_bytes()) }),
+        [(name, value)] if let Some(kind) = CREDENTIALS.iter().find(|known| *known == name) => {
+            Some(Credential { kind, bytes: Cow::Borrowed(value.as_bytes()) })
+        }
         several => {
             let mut bytes = Vec::new();
             for (kind, value) in several {
@@ -217,6 +231,14 @@ pub fn credential(headers: &HeaderMap) -> Option<Credential<'_>> {
             Some(Credential { kind: "several", bytes: Cow::Owned(bytes) })
         }
     }
+}
+
+fn may_identify(name: &str) -> bool {
+    !CREDENTIALS.contains(&name)
+        && !NO_CREDENTIALS.contains(&name)
+        && !name.starts_with("x-semblance-")
+        && !name.starts_with("proxy-")
+        && CREDENTIAL_MARKS.iter().any(|mark| name.contains(mark))
 }
 
 /// Empty, or a scheme with nothing behind it.

@@ -53,7 +53,7 @@ pub async fn rebuild_index(store: &dyn Upkeep, cache: &Cache, embedder: &str) ->
 pub async fn re_embed(store: Arc<dyn Upkeep>, cache: Arc<Cache>, embedder: Arc<dyn Embedder>, stop: CancellationToken) {
     let mut done = 0usize;
     let mut after = None;
-    while !stop.is_cancelled() {
+    'pages: while !stop.is_cancelled() {
         let page = match store.unembedded(embedder.fingerprint().to_owned(), after, PAGE).await {
             Ok(page) => page,
             Err(error) => return tracing::warn!(reason = error.reason(), %error, "re-embedding stopped"),
@@ -67,7 +67,9 @@ pub async fn re_embed(store: Arc<dyn Upkeep>, cache: Arc<Cache>, embedder: Arc<d
                     let Ok(Some(entry)) = cache.get(item.id).await else { continue };
                     let fingerprint = embedder.fingerprint().to_owned();
                     if let Err(error) = store.set_embedding(item.id, fingerprint, vector.clone()) {
-                        return tracing::warn!(reason = error.reason(), %error, "re-embedding stopped");
+                        tracing::debug!(reason = error.reason(), "re-embedding waits");
+                        tokio::time::sleep(LEARN_AGAIN).await;
+                        continue 'pages;
                     }
                     cache.index().insert(entry.partition, item.id, &vector);
                     done += 1;
@@ -76,7 +78,12 @@ pub async fn re_embed(store: Arc<dyn Upkeep>, cache: Arc<Cache>, embedder: Arc<d
                     }
                 }
                 Err(EmbedError::TooLong { .. }) => {}
-                Err(error) => return tracing::warn!(reason = error.reason(), %error, "re-embedding stopped"),
+                // Requests come first; this one is taken up again from its page's beginning.
+                Err(error) => {
+                    tracing::debug!(reason = error.reason(), "re-embedding waits");
+                    tokio::time::sleep(LEARN_AGAIN).await;
+                    continue 'pages;
+                }
             }
         }
         match page.next {
@@ -183,13 +190,14 @@ pub async fn watch_policies(gateway: Arc<Gateway>, dir: PathBuf, store: Arc<dyn 
             PolicyEvent::Refused(_) => Reload::Refused,
         });
         if matches!(event, PolicyEvent::Reloaded(_)) {
+            gateway.policies_changed();
             // The receiver lives as long as this function.
             let _ = changed.send(());
         }
     });
     let learning = async {
         while changes.recv().await.is_some() {
-            relearn(&gateway, store.as_ref()).await;
+            learn_until_warm(Arc::clone(&gateway), Arc::clone(&store), stop.clone()).await;
         }
     };
     tokio::select! {
@@ -215,7 +223,7 @@ pub async fn relearn(gateway: &Gateway, store: &dyn Upkeep) {
     let parts = gateway.parts();
     let policies = parts.policies.current();
     match learn_examples(store, parts.embedder.as_ref(), &policies).await {
-        Ok(examples) => gateway.learn_examples(examples),
+        Ok(examples) => gateway.learn_examples(policies.revision(), examples),
         Err(error) => tracing::warn!(reason = error.reason(), %error, "policy examples have no vectors yet"),
     }
 }

@@ -129,8 +129,7 @@ impl Replayer {
     /// Replays `cases`, each in an empty cache of its own; `done` is told after each.
     pub async fn alone(&self, cases: &[Case], done: impl Fn() + Sync) -> Vec<Record> {
         // The clock is everybody's: cases that move it run after the others, one by one.
-        let (still, moving): (Vec<_>, Vec<_>) =
-            cases.iter().enumerate().partition(|(_, case)| case.advance.is_zero());
+        let (still, moving): (Vec<_>, Vec<_>) = cases.iter().enumerate().partition(|(_, case)| case.advance.is_zero());
         let run = |(number, case): (usize, &Case)| {
             let (namespace, case, done) = (format!("case-{number}"), case.clone(), &done);
             async move {
@@ -166,7 +165,8 @@ impl Replayer {
             self.hand.advance(advance.saturating_sub(passed));
             passed = advance;
             let asking = group.iter().map(|&(number, case)| {
-                let (case, questions, done) = (Case { advance: std::time::Duration::ZERO, ..case.clone() }, &questions, &done);
+                let (case, questions, done) =
+                    (Case { advance: std::time::Duration::ZERO, ..case.clone() }, &questions, &done);
                 async move {
                     let record = self.ask(&case, POOL, Some(questions)).await;
                     done();
@@ -220,7 +220,8 @@ impl Replayer {
     async fn explain(&self, case: &Case, record: &mut Record, pooled: bool) {
         let parts = self.gateway.parts();
         let ask = Ask { cached: &case.seed.text, asked: &case.ask.text, category: case.ask.category.as_deref() };
-        let (policies, examples) = (parts.policies.current(), self.gateway.examples());
+        let policies = parts.policies.current();
+        let examples = self.gateway.examples_of(policies.revision());
         let explained =
             explain::explain(ask, parts.embedder.as_ref(), &policies, examples.as_deref(), &parts.matcher).await;
         let Ok(explained) = explained else { return };

@@ -94,8 +94,8 @@ pub struct Request {
     pub last_turn: Vec<u8>,
     /// Text of the last user turn; `Err` says why meaning may not be used.
     pub query: Result<String, ExactOnly>,
-    /// Text of all user turns joined by newlines: what an answer's category may rest on.
-    pub user_text: String,
+    /// Texts of all user turns, oldest first: what an answer's category may rest on.
+    pub user_turns: Vec<String>,
     /// True when there are no earlier user or assistant turns: such a query has no context to lean on.
     pub first_turn: bool,
     /// System and developer texts joined by newlines, for route rules; empty when none.

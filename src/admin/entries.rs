@@ -81,7 +81,7 @@ pub(super) async fn remove(
     Path(id): Path<String>,
 ) -> Result<Json<super::purge::Purged>, AdminError> {
     let selector = Selector { entry: Some(parse_id(&id)?), ..Selector::default() };
-    let removed = control.gateway.parts().cache.purge(selector, Hardness::Hard, false).await?;
+    let removed = control.purge(selector, Hardness::Hard, false).await?;
     if removed.is_empty() {
         return Err(AdminError::NoEntry);
     }

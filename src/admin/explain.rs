@@ -48,8 +48,8 @@ pub(super) async fn explain(
     let ExplainRequest { ask, cached, category } = request;
     if let Some(cached) = cached {
         let ask = Ask { cached: &cached, asked: &ask, category: category.as_deref() };
-        let examples = gateway.examples();
         let policies = parts.policies.current();
+        let examples = gateway.examples_of(policies.revision());
         let explained =
             explain::explain(ask, parts.embedder.as_ref(), &policies, examples.as_deref(), &parts.matcher).await?;
         return Ok(Json(Explained::Pair(Box::new(explained))));
@@ -66,7 +66,7 @@ async fn neighbours(control: &super::Control, ask: &str, category: Option<&str>)
     let vector = parts.embedder.embed(ask).await?;
     let policies = parts.policies.current();
     let facts = Facts { query: ask, header_category: category, ..Facts::default() };
-    let class = policies.classify(&facts, Some(&vector), control.gateway.examples().as_deref());
+    let class = policies.classify(&facts, Some(&vector), control.gateway.examples_of(policies.revision()).as_deref());
     let (asked, terms) = (Asked::new(ask), Terms::of(&class.policy, None));
     let mut shown = Vec::new();
     for candidate in parts.cache.index().search_all(&vector, SHOWN, matcher.settings().floor) {

@@ -33,6 +33,7 @@ pub(super) async fn reload(State(control): Shared) -> Response {
     match parts.policies.reload(dir) {
         Ok(set) => {
             parts.metrics.policy_reload(Reload::Accepted);
+            control.gateway.policies_changed();
             jobs::relearn(&control.gateway, control.store.as_ref()).await;
             Json(serde_json::json!({"revision": set.revision()})).into_response()
         }

@@ -58,7 +58,7 @@ pub(super) async fn purge(
     let (soft, dry_run) = (request.soft, request.dry_run);
     let selector = selector(request, now)?;
     let hardness = if soft { Hardness::Soft(now) } else { Hardness::Hard };
-    let ids = parts.cache.purge(selector, hardness, dry_run).await?;
+    let ids = control.purge(selector, hardness, dry_run).await?;
     tracing::info!(purged = ids.len(), soft, dry_run, "purge");
     Ok(Json(Purged { dry_run, ..Purged::done(&ids) }))
 }

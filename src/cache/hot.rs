@@ -56,16 +56,15 @@ impl Hot {
         self.entries.get(&id)
     }
 
-    /// Adds an entry under its own fingerprint, in place of an older one.
-    pub fn insert(&self, entry: &Arc<Entry>) {
-        if let Some(old) = self.fingerprints.get(&entry.fingerprint)
-            && old.id != entry.id
-            && !old.alias
-        {
+    /// Adds an entry under its own fingerprint, in place of an older one, whose id is returned.
+    pub fn insert(&self, entry: &Arc<Entry>) -> Option<EntryId> {
+        let old = self.fingerprints.get(&entry.fingerprint).filter(|old| old.id != entry.id && !old.alias);
+        if let Some(old) = old {
             self.entries.remove(&old.id);
         }
         self.entries.insert(entry.id, Arc::clone(entry));
         self.fingerprints.insert(entry.fingerprint, Pointer { id: entry.id, alias: false });
+        old.map(|old| old.id)
     }
 
     /// Adds another wording of an entry.

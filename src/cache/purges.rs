@@ -15,6 +15,8 @@ pub struct Epoch(u64);
 #[derive(Debug, Default)]
 pub(super) struct PurgeLog {
     count: u64,
+    /// Grows with every change that makes an earlier read of the store old.
+    changes: u64,
     recent: VecDeque<Selector>,
 }
 
@@ -23,7 +25,16 @@ impl PurgeLog {
         Epoch(self.count)
     }
 
+    pub(super) const fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    pub(super) const fn changed(&mut self) {
+        self.changes += 1;
+    }
+
     pub(super) fn push(&mut self, selector: Selector) {
+        self.changed();
         self.count += 1;
         self.recent.push_back(selector);
         if self.recent.len() > REMEMBERED {

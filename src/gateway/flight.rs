@@ -6,7 +6,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -85,6 +89,7 @@ pub struct Leader {
     flight: Arc<Flight>,
     key: FlightKey,
     flights: Flights,
+    bytes: AtomicUsize,
 }
 
 impl Leader {
@@ -107,7 +112,34 @@ impl Leader {
 
     /// Appends chunks of the body.
     pub fn push(&self, chunks: impl IntoIterator<Item = Chunk>) {
+        let chunks: Vec<Chunk> = chunks.into_iter().collect();
+        let bytes = chunks.iter().map(|chunk| chunk.raw.len()).sum();
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.flight.update(|log| log.chunks.extend(chunks));
+    }
+
+    /// Whether the log holds less than `limit` bytes.
+    pub fn has_room(&self, limit: usize) -> bool {
+        self.bytes.load(Ordering::Relaxed) < limit
+    }
+
+    /// What makes this flight.
+    pub const fn key(&self) -> FlightKey {
+        self.key
+    }
+
+    /// Returns once no reader has been left for `patience`; then nobody can join any more.
+    pub async fn abandoned(&self, patience: Duration) {
+        loop {
+            self.flight.grown.closed().await;
+            tokio::time::sleep(patience).await;
+            if self.is_orphan() {
+                self.close_to_joiners();
+                if self.is_orphan() {
+                    return;
+                }
+            }
+        }
     }
 
     /// Closes the flight: later requests start a new one. `answer` is the whole of it, for readers of another shape.
@@ -239,14 +271,14 @@ impl Flights {
         board.insert(key, Arc::downgrade(&flight));
         drop(board);
         let reader = Reader::new(Arc::clone(&flight));
-        Joined::Lead(Leader { flight, key, flights: self.clone() }, reader)
+        Joined::Lead(Leader { flight, key, flights: self.clone(), bytes: AtomicUsize::new(0) }, reader)
     }
 
     /// A flight that nobody can join: for a request that goes alone but is answered the same way.
     pub fn alone(&self, key: FlightKey) -> (Leader, Reader) {
         let flight = Arc::new(Flight::new());
         let reader = Reader::new(Arc::clone(&flight));
-        (Leader { flight, key, flights: self.clone() }, reader)
+        (Leader { flight, key, flights: self.clone(), bytes: AtomicUsize::new(0) }, reader)
     }
 
     /// Flights running now.

@@ -7,6 +7,7 @@ use http::HeaderMap;
 
 use super::{Call, Gateway, flight::FlightKey};
 use crate::{
+    cache::Epoch,
     freshness::Bounds,
     headers,
     http::error::ClientError,
@@ -43,6 +44,8 @@ pub(super) struct Question {
     /// Keys in the scope of the credential, which every policy allows.
     pub(super) own: Keys,
     shape: Vec<u8>,
+    /// All user turns, for the policies' rules.
+    user_text: String,
 }
 
 impl Question {
@@ -66,9 +69,9 @@ impl Question {
         derive(scope, &self.request, &self.shape)
     }
 
-    /// The text whose meaning tells the category: the last user turn, or all of them where it has none.
+    /// The text whose meaning tells the category: the last user turn.
     pub(super) fn last_words(&self) -> &str {
-        self.request.query.as_deref().unwrap_or(&self.request.user_text)
+        self.request.query.as_deref().unwrap_or(self.request.user_turns.last().map_or("", String::as_str))
     }
 
     /// What the policies' rules look at: all user turns, for an answer may rest on an earlier one.
@@ -78,7 +81,7 @@ impl Question {
             path,
             model: &self.request.model,
             system: &self.request.system,
-            query: &self.request.user_text,
+            query: &self.user_text,
             header_category: self.directives.category.as_deref(),
         }
     }
@@ -102,9 +105,10 @@ impl Question {
         Bounds { max_age: *max_age, min_fresh: *min_fresh, max_stale, stale_if_error: *stale_if_error, ttl_limit: *ttl }
     }
 
-    /// What makes two requests the same flight: the question, and every term it is asked under.
-    pub(super) fn flight_key(&self) -> FlightKey {
-        let terms = format!("{:?}{:?}", self.request.max_tokens, self.directives);
+    /// What makes two requests the same flight: the question, every term it is asked under, and the purges before it: who
+    /// asks after a purge must not be given what was begun before.
+    pub(super) fn flight_key(&self, epoch: Epoch) -> FlightKey {
+        let terms = format!("{:?}{:?}{epoch:?}", self.request.max_tokens, self.directives);
         let digest = blake3::hash(terms.as_bytes());
         let mut first = [0u8; 8];
         first.copy_from_slice(&digest.as_bytes()[..8]);
@@ -174,7 +178,7 @@ impl Gateway {
             namespace: directives.namespace.as_deref().unwrap_or_default(),
         });
         let own = derive(scope, &request, &shape);
-        Question { request, directives, own, shape }
+        Question { user_text: request.user_turns.join("\n"), request, directives, own, shape }
     }
 }
 

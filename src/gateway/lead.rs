@@ -12,23 +12,23 @@ use quick_cache::sync::Cache as Bounded;
 
 use super::{
     Call, Gateway,
-    flight::{Chunk, End, FlightKey, Leader},
+    category::Told,
+    flight::{Chunk, End, FlightKey, Joined, Leader},
     identity::Question,
     lookup::{Lookup, Served},
+    tape::{Reel, Tape},
 };
 use crate::{
     cache::Epoch,
     clock::Timestamp,
-    embed::EmbedError,
     entry::Entry,
     headers,
     matcher::guard,
     outcome::{BypassReason, MissReason, NotStored},
-    policy::{Classification, Facts, Tier, Write},
-    similarity::Embedding,
+    policy::{Facts, Tier, Write},
     store::Durability,
     upstream::{UpstreamBody, UpstreamError, UpstreamRequest, UpstreamResponse},
-    wire::{self, Answer, BodyKind, Family, Recorder, sse},
+    wire::{self, Answer, BodyKind, Recorder},
 };
 
 /// How often a client starts over when leaders vanish, before it is told so.
@@ -36,11 +36,17 @@ pub(super) const ELECTIONS: usize = 4;
 /// A flight that nobody reads any more may still finish within this time: its answer is paid for.
 const ORPHAN_TIME: Duration = Duration::from_secs(60);
 /// How long a question whose answers cannot be shared is not queued.
-const ALONE_FOR: Duration = Duration::from_secs(60);
-/// How many such questions are remembered.
-const ALONE_REMEMBERED: usize = 4096;
-/// Bytes of a query too long for the embedder from which its category is still told.
-const CATEGORY_HEAD: usize = 600;
+pub(super) const ALONE_FOR: Duration = Duration::from_secs(60);
+/// A refresh whose answer was not kept is not tried again within this time.
+const REFRESH_AGAIN: Duration = Duration::from_secs(30);
+/// How many questions are remembered.
+const REMEMBERED: usize = 4096;
+/// After a stream's marker its connection is listened to no longer than this.
+const AFTER_DONE: Duration = Duration::from_secs(1);
+/// Storing an answer may hold its last byte no longer than this.
+const KEEP_PATIENCE: Duration = Duration::from_secs(10);
+/// A flight holds at most this many answers' bytes.
+const FLIGHT_ANSWERS: usize = 16;
 
 /// A request that has to be fetched.
 #[derive(Debug, Clone)]
@@ -104,19 +110,20 @@ pub enum Head {
     Abandoned,
 }
 
-/// Questions whose answers could not be shared lately: their requests do not queue behind one another.
+/// Questions remembered for a while, bounded: those whose answers could not be shared, so that their requests do not
+/// queue behind one another, and those refreshed a moment ago.
 #[derive(Debug)]
-pub(super) struct AloneMemory(Bounded<FlightKey, Timestamp>);
+pub(super) struct Remembered(Bounded<FlightKey, Timestamp>);
 
-impl Default for AloneMemory {
+impl Default for Remembered {
     fn default() -> Self {
-        Self(Bounded::new(ALONE_REMEMBERED))
+        Self(Bounded::new(REMEMBERED))
     }
 }
 
-impl AloneMemory {
-    pub(super) fn remember(&self, key: FlightKey, now: Timestamp) {
-        self.0.insert(key, now.plus(ALONE_FOR));
+impl Remembered {
+    pub(super) fn remember(&self, key: FlightKey, until: Timestamp) {
+        self.0.insert(key, until);
     }
 
     pub(super) fn remembers(&self, key: FlightKey, now: Timestamp) -> bool {
@@ -127,13 +134,20 @@ impl AloneMemory {
 /// What the leader knows once the cache has been asked.
 #[derive(Debug)]
 struct Plan {
-    class: Classification,
-    vector: Option<Embedding>,
+    told: Told,
+    /// Meaning may be used, now and for the answer.
     by_meaning: bool,
-    /// False when the category could not be told for want of a vector: then nothing is kept.
-    may_store: bool,
     reason: MissReason,
     fallback: Option<Served>,
+}
+
+/// How a body's copying ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copied {
+    Clean,
+    Broken,
+    /// Nobody reads it any more.
+    Abandoned,
 }
 
 impl Gateway {
@@ -143,9 +157,14 @@ impl Gateway {
         self.parts.tasks.spawn("flight", async move { Box::pin(gateway.lead(leader, job)).await });
     }
 
-    /// Starts a background refresh of a stale entry, unless one runs.
+    /// Starts a background refresh of a stale entry, unless one runs or ran a moment ago.
     pub(super) fn refresh_behind(self: &Arc<Self>, call: &Call, question: &Question) {
-        if let super::flight::Joined::Lead(leader, _) = self.flights.join(question.flight_key()) {
+        let (key, now) = (self.flight_key(question), self.parts.clock.now());
+        if self.refreshed.remembers(key, now) {
+            return;
+        }
+        if let Joined::Lead(leader, _) = self.flights.join(key) {
+            self.refreshed.remember(key, now.plus(REFRESH_AGAIN));
             let job = Job {
                 call: call.clone(),
                 question: question.clone(),
@@ -160,15 +179,26 @@ impl Gateway {
     async fn lead(self: Arc<Self>, leader: Leader, job: Job) {
         let now = self.parts.clock.now();
         let facts = job.question.facts(&job.call);
-        if !job.background && job.reason != MissReason::Refresh {
+        let served = if job.background || job.reason == MissReason::Refresh {
+            None
+        } else {
             // Another flight may have ended between this request's lookup and its take-off.
-            if let Some(served) = self.look_up_hot(&job.question, &facts, now) {
-                return leader.resolve(Head::Entry(served));
-            }
-        }
-        let plan = match self.plan(&job, &facts, now).await {
+            self.look_up_hot(&job.question, &facts, now)
+        };
+        let plan = match served {
+            Some(served) => Err(Head::Entry(served)),
+            None => self.plan(&job, &facts, now).await,
+        };
+        let plan = match plan {
             Ok(plan) => plan,
-            Err(head) => return leader.resolve(head),
+            Err(head) => {
+                let stale = matches!(&head, Head::Entry(served) if served.needs_refresh());
+                leader.resolve(head);
+                if stale {
+                    self.refresh_behind(&job.call, &job.question);
+                }
+                return;
+            }
         };
         if job.question.directives.only_if_cached {
             return leader.resolve(Head::Unsatisfied);
@@ -178,95 +208,85 @@ impl Gateway {
 
     /// Category and neighbours: everything before the upstream. `Err` is an answer without it.
     async fn plan(&self, job: &Job, facts: &Facts<'_>, now: Timestamp) -> Result<Plan, Head> {
-        let policies = self.parts.policies.current();
         let question = &job.question;
-        let rules = policies.classify_by_rules(facts);
-        let examples = if rules.decided { self.examples() } else { self.examples_when_warm().await };
-        if !rules.decided && examples.is_none() {
-            return Err(Head::Bypass(BypassReason::Warming, rules.policy.category.clone()));
-        }
-        let wants_meaning = question.query().is_some() && rules.policy.reuse.tier == Tier::Semantic;
-        let vector = if rules.decided && !wants_meaning { Ok(None) } else { self.embed(question.last_words()).await };
-        let telling = vector.as_ref().ok().and_then(|v| v.as_ref()).map(|v| &v.vector);
-        let class = match telling {
-            Some(vector) => policies.classify(facts, Some(vector), examples.as_deref()),
-            None => rules,
-        };
-        if class.freshness.is_never() {
-            return Err(Head::Bypass(BypassReason::ZeroTtl, class.policy.category.clone()));
-        }
-        let may_store = class.decided || telling.is_some();
-        let failed = vector.is_err();
-        let vector = vector.ok().flatten().filter(|v| v.whole).map(|v| v.vector);
-        let by_meaning = class.policy.reuse.tier == Tier::Semantic && vector.is_some() && may_match(question);
-        let mut plan =
-            Plan { class, vector, by_meaning, may_store, reason: job.reason, fallback: job.fallback.clone() };
+        let told = self.tell_category(question, facts).await?;
+        let by_meaning = told.class.policy.reuse.tier == Tier::Semantic && told.vector.is_some() && may_match(question);
+        let mut plan = Plan { told, by_meaning, reason: job.reason, fallback: job.fallback.clone() };
         if job.reason == MissReason::Refresh || job.background {
             return Ok(plan);
         }
-        if failed {
+        if plan.told.embedder_down {
             plan.reason = MissReason::EmbedderDown;
         } else if !plan.by_meaning {
             plan.reason = first_told(job.reason, MissReason::ExactOnly);
-        } else if let (Some(query), Some(vector)) = (question.query(), &plan.vector) {
-            match self.look_up_semantic(question, (query, vector), &plan.class, now).await {
+        } else if let (Some(query), Some(vector)) = (question.query(), &plan.told.vector) {
+            match self.look_up_semantic(question, (query, vector), &plan.told.class, now).await {
                 Lookup::Serve(served) => return Err(Head::Entry(served)),
-                Lookup::Miss(reason, _) => plan.reason = first_told(job.reason, reason),
+                Lookup::Miss(reason, stale) => {
+                    plan.reason = first_told(job.reason, reason);
+                    plan.fallback = plan.fallback.or(stale);
+                }
             }
         }
         Ok(plan)
     }
 
-    /// The vector of a query, or of its beginning when it is longer than the embedder's window: that tells its category
-    /// and nothing more.
-    async fn embed(&self, query: &str) -> Result<Option<QueryVector>, EmbedError> {
-        if query.trim().is_empty() {
-            return Ok(None);
-        }
-        match self.parts.embedder.embed(query).await {
-            Ok(vector) => Ok(Some(QueryVector { vector, whole: true })),
-            Err(EmbedError::TooLong { .. }) => {
-                let end = query.floor_char_boundary(CATEGORY_HEAD);
-                let vector = self.parts.embedder.embed(&query[..end]).await?;
-                Ok(Some(QueryVector { vector, whole: false }))
-            }
-            Err(error) => {
-                tracing::warn!(reason = error.reason(), %error, "no embedding");
-                Err(error)
-            }
-        }
-    }
-
     async fn fly(&self, leader: Leader, job: &Job, plan: Plan) {
         let flown = Flown { epoch: self.parts.cache.epoch(), generated_at: self.parts.clock.now(), plan };
-        let response = match self.parts.upstream.send(upstream_request(job)).await {
+        let started = tokio::time::Instant::now();
+        let sent = tokio::select! {
+            sent = self.parts.upstream.send(upstream_request(job)) => sent,
+            () = self.abandoned(&leader, job) => return,
+        };
+        self.parts.metrics.upstream(sent.as_ref(), started.elapsed());
+        let response = match sent {
             Ok(response) => response,
             Err(error) => {
                 tracing::warn!(reason = error.reason(), %error, "upstream failed");
-                return leader.resolve(flown.plan.fallback.map_or(Head::Failed(error), Head::Entry));
+                return leader.resolve(self.fallback(&flown.plan).await.map_or(Head::Failed(error), Head::Entry));
             }
         };
-        if let Some(fallback) = &flown.plan.fallback
-            && (response.status.is_server_error() || response.status == StatusCode::TOO_MANY_REQUESTS)
+        if fails(response.status)
+            && let Some(fallback) = self.fallback(&flown.plan).await
         {
-            return leader.resolve(Head::Entry(fallback.clone()));
+            return leader.resolve(Head::Entry(fallback));
         }
         let opening = Opening {
             status: response.status,
             reason: flown.plan.reason,
-            category: flown.plan.class.policy.category.clone(),
+            category: flown.plan.told.class.policy.category.clone(),
             exclusive: self.parts.settings.record.obey_upstream && forbids_sharing(&response.headers),
             headers: response.headers.clone(),
         };
         if opening.exclusive {
             leader.close_to_joiners();
-            self.alone.remember(job.question.flight_key(), flown.generated_at);
+            self.alone.remember(leader.key(), flown.generated_at.plus(ALONE_FOR));
         }
         if response.status == StatusCode::OK && BodyKind::of(&response.headers) == BodyKind::Stream {
             Box::pin(self.record_stream(leader, job, flown, opening, response)).await;
         } else {
             Box::pin(self.record_whole(leader, job, flown, opening, response)).await;
         }
+    }
+
+    /// Returns when a flight's work has become pointless: all its clients have gone, and the patience for it with them.
+    async fn abandoned(&self, leader: &Leader, job: &Job) {
+        if job.background {
+            return std::future::pending().await;
+        }
+        let patience = if self.parts.settings.finish_without_clients { ORPHAN_TIME } else { Duration::ZERO };
+        leader.abandoned(patience).await;
+    }
+
+    /// The stale entry to serve in a failure's stead, unless a purge has removed it meanwhile.
+    async fn fallback(&self, plan: &Plan) -> Option<Served> {
+        let fallback = plan.fallback.clone()?;
+        self.still_there(&fallback).await.then_some(fallback)
+    }
+
+    /// Whether an entry found earlier still lives.
+    pub(super) async fn still_there(&self, served: &Served) -> bool {
+        matches!(self.parts.cache.get(served.entry.id).await, Ok(Some(_)))
     }
 
     async fn record_stream(
@@ -277,26 +297,32 @@ impl Gateway {
         opening: Opening,
         mut response: UpstreamResponse,
     ) {
-        let mut tape = Tape::new(self.recorder(job, &opening), &job.question, self.limits().answer_bytes);
+        let recorder = self.recorder(job, &opening);
+        let mut tape = Tape::new(job.question.request.family, recorder, self.limits().answer_bytes);
         leader.head(Head::Streaming(Arc::new(opening)));
-        let mut orphaned: Option<tokio::time::Instant> = None;
-        while let Some(piece) = response.body.next().await {
-            let Ok(bytes) = piece else { return leader.end(End::Broken, None) };
-            leader.push(tape.record(&bytes));
-            if job.background || !leader.is_orphan() {
-                orphaned = None;
-                continue;
+        let copied = {
+            let abandoned = self.abandoned(&leader, job);
+            tokio::pin!(abandoned);
+            loop {
+                tokio::select! {
+                    piece = response.body.next() => match piece {
+                        Some(Ok(bytes)) if leader.has_room(self.flight_bytes()) => leader.push(tape.record(&bytes)),
+                        Some(_) => break Copied::Broken,
+                        None => break Copied::Clean,
+                    },
+                    // The marker has come and the connection stays open: nothing more is worth a client's waiting.
+                    () = tokio::time::sleep(AFTER_DONE), if tape.is_done() => break Copied::Clean,
+                    () = &mut abandoned => break Copied::Abandoned,
+                }
             }
-            let since = *orphaned.get_or_insert_with(tokio::time::Instant::now);
-            if !self.parts.settings.finish_without_clients || since.elapsed() > ORPHAN_TIME {
-                return leader.end(End::Broken, None);
-            }
+        };
+        if copied == Copied::Abandoned {
+            return leader.end(End::Broken, None);
         }
-        let (rest, finished) = tape.finish();
-        let end = if finished.verdict == Err(NotStored::Incomplete) { End::Broken } else { End::Complete };
+        let Reel { rest, finished, ended } = tape.finish(copied == Copied::Clean);
         let (answer, _) = self.keep(job, &flown, finished).await;
         leader.push(rest);
-        leader.end(end, answer);
+        leader.end(if ended { End::Complete } else { End::Broken }, answer);
     }
 
     async fn record_whole(
@@ -308,23 +334,66 @@ impl Gateway {
         mut response: UpstreamResponse,
     ) {
         let mut body = Vec::new();
-        while let Some(piece) = response.body.next().await {
-            let Ok(bytes) = piece else {
+        let copied = {
+            let abandoned = self.abandoned(&leader, job);
+            tokio::pin!(abandoned);
+            loop {
+                if body.len() > self.limits().answer_bytes {
+                    break None;
+                }
+                tokio::select! {
+                    piece = response.body.next() => match piece {
+                        Some(Ok(bytes)) => body.extend_from_slice(&bytes),
+                        Some(Err(_)) => break Some(Copied::Broken),
+                        None => break Some(Copied::Clean),
+                    },
+                    () = &mut abandoned => break Some(Copied::Abandoned),
+                }
+            }
+        };
+        match copied {
+            Some(Copied::Clean) => {}
+            Some(Copied::Abandoned) => return,
+            Some(Copied::Broken) => {
                 let broken = UpstreamError::Broken("the body ended early".to_owned());
-                return leader.resolve(flown.plan.fallback.map_or(Head::Failed(broken), Head::Entry));
-            };
-            body.extend_from_slice(&bytes);
-            if body.len() > self.limits().answer_bytes {
+                return leader.resolve(self.fallback(&flown.plan).await.map_or(Head::Failed(broken), Head::Entry));
+            }
+            None => {
                 self.settle(job, &flown, Err(NotStored::TooLarge));
+                leader.close_to_joiners();
                 leader.head(Head::Streaming(Arc::new(opening)));
                 leader.push([Chunk::plain(Bytes::from(body))]);
-                return copy_rest(leader, response).await;
+                return self.copy_rest(leader, job, response).await;
             }
         }
         let body = Bytes::from(body);
         let finished = self.recorder(job, &opening).finish_json(&body, true);
         let (answer, stored) = self.keep(job, &flown, finished).await;
         leader.resolve(Head::Whole(Arc::new(Landed { opening, body, answer, stored })));
+    }
+
+    /// Passes on what is too large to keep.
+    async fn copy_rest(&self, leader: Leader, job: &Job, mut response: UpstreamResponse) {
+        let end = {
+            let abandoned = self.abandoned(&leader, job);
+            tokio::pin!(abandoned);
+            loop {
+                tokio::select! {
+                    piece = response.body.next() => match piece {
+                        Some(Ok(bytes)) if leader.has_room(self.flight_bytes()) => leader.push([Chunk::plain(bytes)]),
+                        Some(_) => break End::Broken,
+                        None => break End::Complete,
+                    },
+                    () = &mut abandoned => break End::Broken,
+                }
+            }
+        };
+        leader.end(end, None);
+    }
+
+    /// A flight never holds more than this, however much the upstream sends.
+    fn flight_bytes(&self) -> usize {
+        self.limits().answer_bytes.saturating_mul(FLIGHT_ANSWERS)
     }
 
     fn recorder(&self, job: &Job, opening: &Opening) -> Recorder {
@@ -341,12 +410,15 @@ impl Gateway {
         flown: &Flown,
         finished: wire::Finished,
     ) -> (Option<Arc<Answer>>, Result<i64, NotStored>) {
-        let wire::Finished { answer, verdict } = finished;
+        let wire::Finished { answer, verdict, whole: _ } = finished;
         let answer = answer.map(Arc::new);
         let stored = match (verdict, &answer) {
             (Err(why), _) => Err(why),
             (Ok(()), None) => Err(NotStored::Malformed),
-            (Ok(()), Some(answer)) => self.admit(job, flown, answer).await,
+            // A disk that hangs must not hold the answer's last byte for ever (I7).
+            (Ok(()), Some(answer)) => tokio::time::timeout(KEEP_PATIENCE, self.admit(job, flown, answer))
+                .await
+                .unwrap_or(Err(NotStored::CacheError)),
         };
         self.settle(job, flown, stored);
         (answer, stored)
@@ -355,57 +427,66 @@ impl Gateway {
     /// Stores an answer, if its category keeps any. Returns its ttl in seconds.
     async fn admit(&self, job: &Job, flown: &Flown, answer: &Arc<Answer>) -> Result<i64, NotStored> {
         let Flown { plan, epoch, generated_at } = flown;
-        let policy = &plan.class.policy;
+        let class = &plan.told.class;
+        let policy = &class.policy;
         let durability = match policy.reuse.write {
             Write::Around => return Err(NotStored::Policy),
             Write::Behind => Durability::Behind,
             Write::Through => Durability::Through,
         };
-        if !plan.may_store {
+        let question = &job.question;
+        let never = question.directives.ttl == Some(Duration::ZERO) || self.forbidden_meanwhile(job, plan);
+        if !plan.told.may_store || never {
             return Err(NotStored::Policy);
         }
-        let question = &job.question;
         let keys = self.keys(question, policy.reuse.scope);
-        let ttl_limit = [question.directives.ttl, Some(plan.class.freshness.ttl)].into_iter().flatten().min();
+        // Volatile wording caps the answer's life itself: another category's ttl must not outlive it.
+        let cap = class.volatile.as_ref().map(|_| class.freshness.ttl);
+        let ttl_limit = [question.directives.ttl, cap].into_iter().flatten().min();
         // A tool call carries its arguments, which another wording would get wrong.
         let by_meaning = plan.by_meaning && !answer.calls_tools();
-        let vector = plan.vector.clone().filter(|_| by_meaning);
+        let vector = plan.told.vector.clone().filter(|_| by_meaning);
         let entry = Entry {
             id: self.parts.cache.store().next_id(),
             scope: keys.scope,
             partition: keys.partition,
             fingerprint: keys.fingerprint,
             category: policy.category.clone(),
-            policy_revision: self.parts.policies.current().revision().to_owned(),
+            policy_revision: plan.told.revision.clone(),
             query: question.query().filter(|_| by_meaning).map(str::to_owned),
             embedder: vector.as_ref().map(|_| self.parts.embedder.fingerprint().to_owned()),
             embedding: vector,
             answer: Answer::clone(answer),
             generated_at: *generated_at,
             invalidated_at: None,
-            ttl_limit_ms: question.directives.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
+            ttl_limit_ms: ttl_limit.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
             tags: question.tags(),
         };
         self.parts.cache.admit(entry, *epoch, durability).await?;
-        Ok(ttl_limit.map_or(0, |ttl| i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX)))
+        let ttl = ttl_limit.map_or(class.freshness.ttl, |limit| limit.min(class.freshness.ttl));
+        Ok(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX))
+    }
+
+    /// Whether policies that changed while the answer was made now say never.
+    fn forbidden_meanwhile(&self, job: &Job, plan: &Plan) -> bool {
+        let policies = self.parts.policies.current();
+        if policies.revision() == plan.told.revision {
+            return false;
+        }
+        let rules = policies.classify_by_rules(&job.question.facts(&job.call));
+        let today = policies.get(&plan.told.class.policy.category);
+        today.is_none_or(|policy| policy.is_never_cached()) || (rules.decided && rules.is_never_cached())
     }
 
     fn settle(&self, job: &Job, flown: &Flown, stored: Result<i64, NotStored>) {
         self.parts.metrics.admission(stored.err());
         tracing::debug!(
-            category = flown.plan.class.policy.category,
+            category = flown.plan.told.class.policy.category,
             background = job.background,
             reason = stored.err().map_or("stored", NotStored::as_str),
             "admission"
         );
     }
-}
-
-/// A query's vector; `whole` when it stands for all of the query.
-#[derive(Debug)]
-struct QueryVector {
-    vector: Embedding,
-    whole: bool,
 }
 
 /// A plan on its way to the upstream.
@@ -414,79 +495,6 @@ struct Flown {
     plan: Plan,
     epoch: Epoch,
     generated_at: Timestamp,
-}
-
-/// Records an event stream while it passes. The terminal marker is held back until the answer is kept, so that a client
-/// that has seen the end finds the answer in the cache.
-#[derive(Debug)]
-struct Tape {
-    family: Family,
-    reader: sse::Reader,
-    recorder: Recorder,
-    held: Vec<Chunk>,
-    /// A frame was too large: from then on bytes pass unread.
-    unread: bool,
-}
-
-impl Tape {
-    fn new(recorder: Recorder, question: &Question, largest_frame: usize) -> Self {
-        Self {
-            family: question.request.family,
-            reader: sse::Reader::new(largest_frame),
-            recorder,
-            held: Vec::new(),
-            unread: false,
-        }
-    }
-
-    fn record(&mut self, bytes: &Bytes) -> Vec<Chunk> {
-        if self.unread {
-            return vec![Chunk::plain(bytes.clone())];
-        }
-        let mut frames = Vec::new();
-        let fed = self.reader.feed(bytes, &mut frames);
-        let mut ready: Vec<Chunk> = frames.into_iter().filter_map(|frame| self.take(&frame)).collect();
-        if fed.is_err() {
-            self.recorder.refuse(NotStored::TooLarge);
-            self.unread = true;
-            ready.append(&mut self.held);
-            let reader = std::mem::replace(&mut self.reader, sse::Reader::new(0));
-            ready.push(Chunk::plain(reader.finish().leftover));
-        }
-        ready
-    }
-
-    /// Records a frame and returns it, unless it is held back.
-    fn take(&mut self, frame: &sse::Frame) -> Option<Chunk> {
-        self.recorder.frame(frame);
-        let chunk = Chunk { without_usage: wire::strip_usage(self.family, frame), raw: frame.raw.clone() };
-        if !self.held.is_empty() || wire::is_terminal(self.family, frame) {
-            self.held.push(chunk);
-            return None;
-        }
-        Some(chunk)
-    }
-
-    fn finish(mut self) -> (Vec<Chunk>, wire::Finished) {
-        let reader = std::mem::replace(&mut self.reader, sse::Reader::new(0));
-        let ending = reader.finish();
-        let last = ending.frame.and_then(|frame| self.take(&frame));
-        let clean = ending.leftover.is_empty();
-        let Self { recorder, mut held, .. } = self;
-        held.extend(last);
-        if !clean {
-            held.push(Chunk::plain(ending.leftover));
-        }
-        (held, recorder.finish_stream(clean))
-    }
-}
-
-async fn copy_rest(leader: Leader, mut response: UpstreamResponse) {
-    while let Some(piece) = response.body.next().await {
-        let Ok(bytes) = piece else { return leader.end(End::Broken, None) };
-        leader.push([Chunk::plain(bytes)]);
-    }
-    leader.end(End::Complete, None);
 }
 
 /// Whether meaning may be used at all: plain text, no context to lean on.
@@ -514,6 +522,10 @@ fn upstream_request(job: &Job) -> UpstreamRequest {
         headers,
         body: UpstreamBody::Whole(job.question.request.upstream_body.clone()),
     }
+}
+
+pub(super) fn fails(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 fn forbids_sharing(headers: &HeaderMap) -> bool {

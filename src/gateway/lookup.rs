@@ -11,7 +11,7 @@ use crate::{
     matcher::{Asked, Judgement, Terms, calibration::PSame},
     metrics,
     outcome::{HitKind, MissReason, Outcome, StaleWhy},
-    policy::{Classification, Facts, Policy, PolicySet, Sharing},
+    policy::{Classification, Facts, Policy, PolicySet, Sharing, Tier},
     similarity::{Embedding, Similarity},
 };
 
@@ -76,9 +76,10 @@ impl Gateway {
             let keys = self.keys(question, sharing);
             match self.parts.cache.find(keys.fingerprint).await {
                 Ok(None) => {}
+                Ok(Some(hit)) if hit.via_alias && !alias_allowed(question) => {}
                 Ok(Some(hit)) => {
                     let kind = if hit.via_alias { HitKind::Alias } else { HitKind::Exact };
-                    let own = rules_if_changed(&policies, &hit.entry, facts);
+                    let own = by_rules(&policies, facts);
                     let check = Check { question, policies: &policies, sharing, own, now };
                     match check.usable(&hit.entry, kind) {
                         Lookup::Miss(reason, fallback) => miss = (reason, fallback.or(miss.1)),
@@ -100,9 +101,13 @@ impl Gateway {
         policies.sharings().into_iter().find_map(|sharing| {
             let keys = self.keys(question, sharing);
             let hit = self.parts.cache.find_hot(keys.fingerprint)?;
-            let own = rules_if_changed(&policies, &hit.entry, facts);
+            let kind = if hit.via_alias { HitKind::Alias } else { HitKind::Exact };
+            if hit.via_alias && !alias_allowed(question) {
+                return None;
+            }
+            let own = by_rules(&policies, facts);
             let check = Check { question, policies: &policies, sharing, own, now };
-            match check.usable(&hit.entry, HitKind::Exact) {
+            match check.usable(&hit.entry, kind) {
                 Lookup::Serve(served) => Some(served),
                 Lookup::Miss(..) => None,
             }
@@ -125,10 +130,8 @@ impl Gateway {
         let terms = Terms::of(&class.policy, question.directives.threshold);
         let sought = Sought { check, asked: Asked::new(query), terms, wording: keys.fingerprint };
         let metrics = &self.parts.metrics;
-        let (mut refusal, mut verified) = (MissReason::Empty, 0);
-        for candidate in
-            self.parts.cache.neighbours(&keys.partition, vector, settings.candidates, settings.floor)
-        {
+        let (mut refusal, mut verified, mut stale) = (MissReason::Empty, 0, None);
+        for candidate in self.parts.cache.neighbours(&keys.partition, vector, settings.candidates, settings.floor) {
             let entry = match self.parts.cache.get(candidate.id).await {
                 Ok(Some(entry)) if entry.partition == keys.partition => entry,
                 // The index is derived: what the store no longer holds is forgotten here.
@@ -141,14 +144,21 @@ impl Gateway {
                     return Lookup::Miss(MissReason::CacheError, None);
                 }
             };
-            let Some((judgement, outcome)) = self.consider(&sought, candidate.similarity, &entry).await else { continue };
+            let Some((judgement, outcome)) = self.consider(&sought, candidate.similarity, &entry).await else {
+                continue;
+            };
             match outcome {
                 Lookup::Serve(served) => {
                     metrics.candidate(candidate.similarity, metrics::Verdict::Accepted);
-                    self.parts.cache.alias(keys.fingerprint, &entry);
+                    // An alias is found without asking for its category again, so it must not lose anything by that.
+                    let parents = sought.check.policy(&entry).freshness;
+                    if parents.tightened(class.freshness) == parents {
+                        self.parts.cache.alias(keys.fingerprint, &entry);
+                    }
                     return Lookup::Serve(served);
                 }
-                Lookup::Miss(refused, _) => {
+                Lookup::Miss(refused, fallback) => {
+                    stale = stale.or(fallback);
                     refusal = worthier(refusal, refused);
                     metrics.candidate(candidate.similarity, verdict(refused));
                     self.explain_refusal(&judgement, &entry);
@@ -159,7 +169,7 @@ impl Gateway {
                 break;
             }
         }
-        Lookup::Miss(refusal, None)
+        Lookup::Miss(refusal, stale)
     }
 
     /// Whether a neighbour is served: cheap checks first, the verifier last. `None` when it has no text to match.
@@ -176,13 +186,13 @@ impl Gateway {
         if let Some(refused) = screened.refused {
             return Some((screened, Lookup::Miss(refused, None)));
         }
-        let served = match sought.check.usable(entry, HitKind::Semantic(similarity)) {
-            Lookup::Serve(served) => served,
-            miss @ Lookup::Miss(..) => return Some((screened, miss)),
-        };
+        let usable = sought.check.usable(entry, HitKind::Semantic(similarity));
+        if matches!(usable, Lookup::Miss(_, None)) {
+            return Some((screened, usable));
+        }
         let pairing = (entry.id, sought.wording);
         let judgement = matcher.verify(screened, cached, &sought.asked, Some(pairing)).await;
-        let outcome = judgement.refused.map_or(Lookup::Serve(served), |refused| Lookup::Miss(refused, None));
+        let outcome = judgement.refused.map_or(usable, |refused| Lookup::Miss(refused, None));
         Some((judgement, outcome))
     }
 
@@ -214,6 +224,9 @@ impl Check<'_> {
         };
         if policy.reuse.scope != sharing && sharing != Sharing::Credential {
             return Lookup::Miss(MissReason::Empty, None);
+        }
+        if kind != HitKind::Exact && policy.reuse.tier == Tier::Exact {
+            return Lookup::Miss(MissReason::ExactOnly, None);
         }
         if !entry.answer.can_render(question.request.shape) {
             return Lookup::Miss(MissReason::OtherShape, None);
@@ -258,9 +271,16 @@ impl Check<'_> {
     }
 }
 
-/// An entry admitted under other policies may be of a kind that today's rules never cache.
-fn rules_if_changed(policies: &PolicySet, entry: &Entry, facts: &Facts<'_>) -> Option<Freshness> {
-    (entry.policy_revision != policies.revision()).then(|| policies.classify_by_rules(facts).freshness)
+/// What today's rules say of a question's lifetimes, where they say anything; microseconds, so asked on every hit: an
+/// entry of a long-lived category must not answer a question of a short-lived one, whatever was true when it was stored.
+fn by_rules(policies: &PolicySet, facts: &Facts<'_>) -> Option<Freshness> {
+    let class = policies.classify_by_rules(facts);
+    (class.decided || class.volatile.is_some()).then_some(class.freshness)
+}
+
+/// A wording accepted earlier answers only requests that meaning may still answer, without a bar of their own.
+fn alias_allowed(question: &Question) -> bool {
+    question.query().is_some() && question.directives.threshold.is_none()
 }
 
 /// `max_tokens` is not part of the key: a whole answer serves any limit it fits in (wire.md 2.1, note 3). Without the

@@ -17,11 +17,17 @@ use crate::{
     clock::Timestamp,
     headers::{self, CacheFacts, Stored, append_cache_status, cache_status},
     http::error::ClientError,
-    metrics::InFlight,
+    metrics::{FollowerStatus, InFlight, Metrics},
     outcome::{BypassReason, MissReason, NotStored, Outcome},
     telemetry::{self, RequestFacts},
     upstream::{BodyError, UpstreamBody, UpstreamRequest},
     wire::{self, Family, Fresh, Shape},
+};
+
+/// How logs write the status of a request whose client left before it had one (nginx's convention).
+const CLIENT_GONE: StatusCode = match StatusCode::from_u16(499) {
+    Ok(status) => status,
+    Err(_) => StatusCode::REQUEST_TIMEOUT,
 };
 
 /// The record of a running request.
@@ -37,7 +43,8 @@ pub(super) struct Ticket {
     error: Option<&'static str>,
     not_stored: Option<NotStored>,
     served: Option<Served>,
-    _in_flight: InFlight,
+    in_flight: Option<InFlight>,
+    metrics: Arc<Metrics>,
 }
 
 /// What following a flight came to.
@@ -66,7 +73,8 @@ impl Ticket {
             error: None,
             not_stored: None,
             served: None,
-            _in_flight: gateway.parts().metrics.in_flight(),
+            in_flight: Some(gateway.parts().metrics.in_flight()),
+            metrics: Arc::clone(&gateway.parts().metrics),
         }
     }
 
@@ -130,6 +138,10 @@ impl Ticket {
         match shape {
             Shape::Stream { include_usage } => {
                 let mut reply = self.fetched(opening, Stored::Unknown, None, leads);
+                if !include_usage {
+                    // Frames may get shorter or be left out.
+                    reply.headers.remove(header::CONTENT_LENGTH);
+                }
                 reply.body = ReplyBody::Stream(follow_body(reader, include_usage));
                 Followed::Reply(reply)
             }
@@ -140,7 +152,7 @@ impl Ticket {
                 Followed::Reply(reply)
             }
             Shape::Json => match reader.end().await {
-                (End::Complete, Some(answer)) => {
+                (End::Complete, Some(answer)) if answer.can_render(shape) => {
                     let mut reply = reply::rendered(&answer, &Fresh::original(&answer), shape);
                     self.outcome = Outcome::Collapsed(opening.reason);
                     append_cache_status(
@@ -149,7 +161,7 @@ impl Ticket {
                     );
                     Followed::Reply(reply)
                 }
-                (End::Complete, None) => Followed::GoAlone,
+                (End::Complete, _) => Followed::GoAlone,
                 (End::Broken, _) => Followed::Reply(self.refused(&ClientError::BrokenAnswer)),
             },
         }
@@ -208,25 +220,33 @@ impl Ticket {
     }
 
     /// Closes the record: the headers every reply has, one log event, the metrics.
-    pub(super) fn close(self, gateway: &Gateway, mut reply: Reply) -> Reply {
+    pub(super) fn close(mut self, gateway: &Gateway, mut reply: Reply) -> Reply {
         let headers = &mut reply.headers;
         insert_text(headers, headers::REQUEST_ID, &self.id);
         headers.insert(headers::CACHE, HeaderValue::from_static(self.outcome.label()));
         if !self.category.is_empty() {
             insert_text(headers, headers::CATEGORY, &self.category);
         }
-        let latency = self.started.elapsed();
-        let metrics = &gateway.parts().metrics;
-        metrics.request(self.family, &self.category, self.outcome, latency);
         if let Some(served) = &self.served {
             gateway.parts().cache.mark_used(served.entry.id);
-            metrics.saved(served.entry.answer.usage, None);
+            self.metrics.saved(served.entry.answer.usage, None);
         }
-        self.log(reply.status, latency);
+        self.record(reply.status);
+        // A streamed answer is being answered until its last byte.
+        let in_flight = self.in_flight.take();
+        if let ReplyBody::Stream(stream) = reply.body {
+            let held = stream.map(move |piece| {
+                let _answering = &in_flight;
+                piece
+            });
+            reply.body = ReplyBody::Stream(held.boxed());
+        }
         reply
     }
 
-    fn log(&self, status: StatusCode, latency: Duration) {
+    fn record(&self, status: StatusCode) {
+        let latency = self.started.elapsed();
+        self.metrics.request(self.family, &self.category, self.outcome, latency);
         let served = self.served.as_ref();
         telemetry::request_event(&RequestFacts {
             request_id: &self.id,
@@ -246,6 +266,28 @@ impl Ticket {
     }
 }
 
+impl Drop for Ticket {
+    /// A client that left before its answer began has an outcome too.
+    fn drop(&mut self) {
+        if self.in_flight.is_some() {
+            self.error = Some("client-gone");
+            self.record(CLIENT_GONE);
+        }
+    }
+}
+
+impl Followed {
+    /// The same as a metric's label.
+    pub(super) fn status(&self) -> FollowerStatus {
+        match self {
+            Self::Reply(reply) if reply.status.is_success() => FollowerStatus::Served,
+            Self::Reply(_) => FollowerStatus::Failed,
+            Self::Bypass(..) | Self::GoAlone => FollowerStatus::Released,
+            Self::StartOver => FollowerStatus::Elected,
+        }
+    }
+}
+
 impl Gateway {
     /// Sends a call with its whole body to the upstream, without the cache.
     pub(super) async fn send_alone(&self, call: Call, body: Bytes, why: BypassReason, ticket: &mut Ticket) -> Reply {
@@ -260,7 +302,10 @@ impl Gateway {
             headers.remove(header::CONTENT_LENGTH);
         }
         let request = UpstreamRequest { method, path_and_query, headers, body };
-        match self.parts.upstream.send(request).await {
+        let started = tokio::time::Instant::now();
+        let sent = self.parts.upstream.send(request).await;
+        self.parts.metrics.upstream(sent.as_ref(), started.elapsed());
+        match sent {
             Ok(response) => {
                 ticket.outcome = outcome;
                 let mut headers = response.headers;

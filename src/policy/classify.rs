@@ -212,8 +212,9 @@ impl PolicySet {
             classification.freshness = classification.freshness.capped(cap);
             classification.volatile = Some(wording);
         }
-        // Nothing that an example could add is stricter than never.
-        classification.decided |= classification.is_never_cached();
+        // Nothing that an example could add is stricter than never, unless only the absence of any rule said so.
+        let told = classification.by != ClassifiedBy::Default || classification.volatile.is_some();
+        classification.decided |= told && classification.is_never_cached();
         classification
     }
 

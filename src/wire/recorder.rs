@@ -60,12 +60,14 @@ pub struct Finished {
     pub answer: Option<Answer>,
     /// Why it may not be stored, if so.
     pub verdict: Result<(), NotStored>,
+    /// Whether it ended as a whole answer ends, storable or not.
+    pub whole: bool,
 }
 
 impl Finished {
     /// The answer if it may be stored, else the reason it may not.
     pub fn recorded(self) -> Recorded {
-        let Self { answer, verdict } = self;
+        let Self { answer, verdict, whole: _ } = self;
         verdict?;
         answer.ok_or(NotStored::Malformed)
     }
@@ -165,15 +167,15 @@ impl Recorder {
             self.refuse(NotStored::Incomplete);
         }
         if self.lost() {
-            return Finished { answer: None, verdict: self.refused.map_or(Ok(()), Err) };
+            return Finished { answer: None, verdict: self.refused.map_or(Ok(()), Err), whole };
         }
         let raw = lossy.then(|| Bytes::from(std::mem::take(&mut self.frames).concat()));
         let body = match std::mem::replace(&mut self.reduction, Reduction::Chat(Box::default())) {
             Reduction::Chat(reduction) => reduction.into_body(),
         };
         match body {
-            Some(body) => self.judged(Bytes::from(body), raw),
-            None => Finished { answer: None, verdict: Err(self.refused.unwrap_or(NotStored::EmptyAnswer)) },
+            Some(body) => self.judged(Bytes::from(body), raw, whole),
+            None => Finished { answer: None, verdict: Err(self.refused.unwrap_or(NotStored::EmptyAnswer)), whole },
         }
     }
 
@@ -186,16 +188,16 @@ impl Recorder {
             self.refuse(NotStored::TooLarge);
         }
         if self.lost() {
-            return Finished { answer: None, verdict: self.refused.map_or(Ok(()), Err) };
+            return Finished { answer: None, verdict: self.refused.map_or(Ok(()), Err), whole: clean };
         }
-        self.judged(body.clone(), None)
+        self.judged(body.clone(), None, clean)
     }
 
-    fn judged(self, body: Bytes, raw_stream: Option<Bytes>) -> Finished {
+    fn judged(self, body: Bytes, raw_stream: Option<Bytes>, whole: bool) -> Finished {
         let verdict = match self.family {
             Family::Chat => chat::judge(&body, &self.settings, self.wants_json),
         };
         let answer = Answer::new(self.family, body, raw_stream).ok();
-        Finished { answer, verdict: self.refused.map_or(verdict, Err) }
+        Finished { answer, verdict: self.refused.map_or(verdict, Err), whole }
     }
 }

@@ -100,3 +100,16 @@ async fn metrics_and_stats_count_what_happened() {
     }
     assert_eq!(gateway.admin_get("/semblance/stats").await["entries"], 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_token_a_web_page_that_was_lured_here_is_refused() {
+    let gateway = TestGateway::start().await;
+    for (name, value) in
+        [("host", "evil.example:8081"), ("origin", "http://evil.example"), ("sec-fetch-site", "cross-site")]
+    {
+        let request = gateway.client.post(gateway.admin("/semblance/policies/reload")).header(name, value);
+        assert_eq!(request.send().await.unwrap().status(), 403, "{name}");
+    }
+    let own = gateway.client.get(gateway.admin("/semblance/stats")).header("host", "localhost:8081").send().await;
+    assert_eq!(own.unwrap().status(), 200);
+}

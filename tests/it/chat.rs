@@ -261,3 +261,58 @@ async fn an_answer_that_the_upstream_forbids_to_keep_is_not_kept() {
     assert!(gateway.ask(ASKED).await.header("cache-status").ends_with("detail=upstream-forbids"));
     assert_eq!(gateway.ask(ASKED).await.outcome(), "miss");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_stream_is_aborted_also_when_it_could_not_have_been_stored_anyway() {
+    let gateway = TestGateway::start().await;
+    let mut steps = whole_stream();
+    steps.pop();
+    let private = HeaderValue::from_static("private");
+    gateway.script.push(Reply::events(steps).header(header::CACHE_CONTROL, private));
+    assert!(gateway.chat(&streaming(user(ASKED))).await.broken);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_whole_at_its_marker_even_if_the_connection_breaks_or_stays_open_behind_it() {
+    let gateway = TestGateway::start().await;
+    let mut steps = whole_stream();
+    steps.push(Step::Break);
+    gateway.script.push(Reply::events(steps));
+    let reset = gateway.chat(&streaming(user(ASKED))).await;
+    assert!(!reset.broken && reset.events().last().unwrap() == "[DONE]");
+    assert_eq!(gateway.ask(ASKED).await.outcome(), "miss", "an unclean end is not stored");
+    let mut steps = whole_stream();
+    steps.push(Step::Hold(Gate::closed()));
+    gateway.script.push(Reply::events(steps));
+    let open = gateway.chat(&streaming(user("Who wrote Emma?"))).await;
+    assert!(!open.broken && open.events().last().unwrap() == "[DONE]");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_declared_length_passes_when_usage_is_stripped_from_it() {
+    let gateway = TestGateway::start().await;
+    let usage = json!({"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3});
+    let mut frames = vec![chunk(&json!({"role": "assistant", "content": "Use vinegar."}), &Value::Null)];
+    frames.push(chunk(&json!({}), &json!("stop")));
+    frames.push(format!(
+        "data: {}\n\n",
+        json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [], "usage": usage})
+    ));
+    frames.push("data: [DONE]\n\n".to_owned());
+    let body = frames.concat();
+    let length = HeaderValue::from_str(&body.len().to_string()).unwrap();
+    gateway.script.push(Reply::events([send(&body)]).header(header::CONTENT_LENGTH, length));
+    let answer = gateway.chat(&streaming(user(ASKED))).await;
+    assert!(!answer.broken && !answer.body.contains("usage"), "{}", answer.body);
+    assert_eq!(answer.streamed(), "Use vinegar.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_wants_no_lifetime_gets_no_entry_and_loses_none() {
+    let gateway = TestGateway::start().await;
+    gateway.ask(ASKED).await;
+    let body = with(user("Who wrote Emma?"), &json!({"cache": {"ttl": 0}}));
+    assert!(gateway.chat(&body).await.header("cache-status").ends_with("detail=policy"));
+    assert_eq!(gateway.ask("Who wrote Emma?").await.outcome(), "miss");
+    assert_eq!(gateway.ask(ASKED).await.outcome(), "hit-exact");
+}

@@ -82,8 +82,12 @@ async fn a_request_without_a_credential_is_401_where_anonymous_use_is_off_and_in
     let closed = Setup::new().config(|config| config.allow_anonymous = false).start().await;
     let answer = closed.chat_with(&user(ASKED), &[("authorization", "")]).await;
     assert_eq!((answer.status, closed.calls()), (401, 0));
-    let passed = closed.client.get(closed.url("/v1/models")).send().await.unwrap();
-    assert_eq!(passed.status(), 401);
+    let preflight = closed.client.request(http::Method::OPTIONS, closed.url("/v1/chat/completions"));
+    assert_eq!(
+        preflight.send().await.unwrap().headers()["x-semblance-cache"],
+        "bypass",
+        "no cache, no identity needed"
+    );
     let open = TestGateway::start().await;
     open.ask(ASKED).await;
     assert_eq!(open.chat_with(&user(ASKED), &[("authorization", "")]).await.outcome(), "miss");

@@ -124,3 +124,77 @@ async fn the_category_an_app_names_may_only_be_stricter() {
     let loose = gateway.chat_with(&user("What is my account balance?"), &named("reference-facts")).await;
     assert_eq!(loose.outcome(), "bypass");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn volatile_wording_caps_the_life_of_what_it_stored() {
+    let policy =
+        "category = \"default\"\n[freshness]\nttl = \"30d\"\n[[volatile]]\nphrases = [\"this week\"]\nttl = \"5m\"\n";
+    let gateway = Setup::new().policies(&[("default.toml", policy)]).start().await;
+    let first = gateway.ask("Which films open in Oslo this week?").await;
+    assert!(first.header("cache-status").contains("ttl=300"), "{}", first.header("cache-status"));
+    gateway.hand.advance(MINUTE * 4);
+    assert_eq!(gateway.ask("Which films open in Oslo this week?").await.outcome(), "hit-exact");
+    gateway.hand.advance(MINUTE * 2);
+    assert_eq!(gateway.ask("Which films open in Oslo this week?").await.outcome(), "miss");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unrelated_edit_leaves_long_lived_entries_alone() {
+    let other =
+        |ttl: &str| format!("category = \"other\"\n[match]\nphrases = [\"other\"]\n[freshness]\nttl = \"{ttl}\"\n");
+    let long =
+        "category = \"kitchen\"\n[match]\nexamples = [\"How do I clean a kettle?\"]\n[freshness]\nttl = \"30d\"\n";
+    let files = [("default.toml", POLICY), ("kitchen.toml", long), ("other.toml", &other("1h"))];
+    let gateway = Setup::new().policies(&files).start().await;
+    assert_eq!(gateway.ask(ASKED).await.header("x-semblance-category"), "kitchen");
+    gateway.hand.advance(MINUTE * 60 * 24);
+    std::fs::write(gateway.policy_file("other.toml"), other("2h")).unwrap();
+    assert_eq!(gateway.admin_post("/semblance/policies/reload", &json!({})).await.0, 200);
+    assert_eq!(gateway.ask(ASKED).await.outcome(), "hit-exact");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_category_made_exact_no_longer_answers_wordings_accepted_before() {
+    let gateway = start().await;
+    gateway.ask(ASKED).await;
+    let reworded = "How can I descale a kettle?";
+    assert_eq!(gateway.ask(reworded).await.outcome(), "hit-semantic");
+    assert_eq!(gateway.ask(reworded).await.outcome(), "hit-exact");
+    let exact = [("x-semblance-mode", "exact"), ("cache-control", "only-if-cached")];
+    assert_eq!(gateway.chat_with(&user(reworded), &exact).await.status, 504, "an alias is a match by meaning");
+    let tight = format!("{POLICY}[reuse]\ntier = \"exact\"\n");
+    std::fs::write(gateway.policy_file("default.toml"), tight).unwrap();
+    assert_eq!(gateway.admin_post("/semblance/policies/reload", &json!({})).await.0, 200);
+    assert_eq!(gateway.ask(reworded).await.outcome(), "miss");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_listed_is_cached_when_the_default_is_zero() {
+    let zero = "category = \"default\"\n[freshness]\nttl = \"0s\"\n";
+    let kitchen =
+        "category = \"kitchen\"\n[match]\nexamples = [\"How do I clean a kettle?\"]\n[freshness]\nttl = \"30d\"\n";
+    let gateway = Setup::new().policies(&[("default.toml", zero), ("kitchen.toml", kitchen)]).start().await;
+    gateway.ask(ASKED).await;
+    assert_eq!(gateway.ask(ASKED).await.outcome(), "hit-exact");
+    assert_eq!(gateway.ask("Who wrote Emma?").await.outcome(), "bypass");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_paraphrase_is_served_when_the_upstream_fails() {
+    let gateway = start().await;
+    gateway.ask(ASKED).await;
+    gateway.hand.advance(MINUTE * 60 * 5);
+    gateway.script.push(Reply::connect_error());
+    let stale = gateway.ask("How can I descale a kettle?").await;
+    assert_eq!((stale.status, stale.outcome()), (200, "stale"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hard_purge_takes_the_stale_fallback_away_too() {
+    let gateway = start().await;
+    gateway.ask(ASKED).await;
+    gateway.hand.advance(MINUTE * 60 * 5);
+    gateway.admin_post("/semblance/purge", &json!({"all": true})).await;
+    gateway.script.push(Reply::connect_error());
+    assert_eq!(gateway.ask(ASKED).await.status, 502);
+}

@@ -147,7 +147,7 @@ impl TestGateway {
     async fn ready(&self) {
         loop {
             let answer = self.client.get(self.admin("/readyz")).send().await.unwrap();
-            if answer.status().is_success() {
+            if answer.status().is_success() && self.app.gateway().is_warm() {
                 return;
             }
             tokio::task::yield_now().await;

@@ -17,6 +17,8 @@ async fn case_51_two_credentials_never_share_an_answer_exactly_or_by_meaning() {
             (&[("authorization", "Bearer sk-a"), ("openai-organization", "org-2")], "another organisation"),
             (&[("authorization", "Bearer sk-a"), ("x-semblance-namespace", "n2")], "another namespace"),
             (&[("authorization", ""), ("x-api-key", "sk-a")], "the same text in another header"),
+            (&[("authorization", "Bearer sk-a"), ("cookie", "session=2")], "another session"),
+            (&[("authorization", "Bearer sk-a"), ("x-auth-token", "t2")], "another token beside a shared key"),
         ] {
             let answer = gateway.chat_with(&user(question), headers).await;
             assert_eq!(answer.outcome(), "miss", "{who}: {question}");

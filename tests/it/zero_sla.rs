@@ -60,6 +60,31 @@ async fn an_answer_that_rests_on_an_earlier_zero_sla_turn_is_not_stored_either()
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_turn_that_only_meaning_knows_as_zero_sla_counts_as_well() {
+    let gateway = TestGateway::start().await;
+    let first = "how much dough do I have left with you guys";
+    assert_eq!(gateway.ask(first).await.outcome(), "bypass");
+    let body = serde_json::json!({"model": "gpt-4o-mini", "messages": [
+        {"role": "user", "content": first},
+        {"role": "assistant", "content": "120 euros."},
+        {"role": "user", "content": "Say that in dollars."},
+    ]});
+    for _ in 0..2 {
+        assert_eq!(gateway.chat(&body).await.outcome(), "bypass");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zero_sla_question_at_the_end_of_a_long_paste_is_not_stored() {
+    let gateway = TestGateway::start().await;
+    let paste = "The harvest was good and the barns are full. ".repeat(60);
+    for _ in 0..2 {
+        let answer = gateway.ask(&format!("{paste} By the way, how much dough do I have left with you guys?")).await;
+        assert_eq!(answer.outcome(), "bypass");
+    }
+}
+
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }

@@ -74,7 +74,7 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
         partition: partition.into_bytes(),
         last_turn: last_turn.into_bytes(),
         query: query(&turns, exact_only),
-        user_text: turns.user_text,
+        user_turns: turns.user_turns,
         first_turn: turns.first_turn,
         system: turns.system,
         max_tokens,

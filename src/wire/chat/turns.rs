@@ -18,8 +18,8 @@ pub(super) struct Turns<'n, 'a> {
     pub(super) query: String,
     /// System and developer texts joined by newlines.
     pub(super) system: String,
-    /// Texts of all user messages joined by newlines.
-    pub(super) user_text: String,
+    /// Texts of all user messages, oldest first.
+    pub(super) user_turns: Vec<String>,
     /// No earlier user or assistant turns.
     pub(super) first_turn: bool,
     /// Why only the fingerprint may match.
@@ -48,7 +48,7 @@ pub(super) fn read<'n, 'a>(root: &'n Object<'a>) -> Result<Turns<'n, 'a>, Bypass
         last_is_user,
         query: text(last),
         system: facts.system.join("\n"),
-        user_text: user_text(&earlier, last),
+        user_turns: user_turns(&earlier, last),
         first_turn: !earlier.iter().any(|message| matches!(role(message), Some("user" | "assistant"))),
         exact_only: exact_only.into_iter().find_map(|(holds, why)| holds.then_some(why)),
         bypass: facts.bypass,
@@ -77,9 +77,21 @@ impl Turns<'_, '_> {
     }
 }
 
-fn user_text(earlier: &[&Object<'_>], last: &Object<'_>) -> String {
+fn user_turns(earlier: &[&Object<'_>], last: &Object<'_>) -> Vec<String> {
     let users = earlier.iter().copied().chain([last]).filter(|message| role(message) == Some("user"));
-    users.map(text).collect::<Vec<_>>().join("\n")
+    users.map(|message| all_text(message).join("\n")).collect()
+}
+
+/// Every text of a message, also those of parts that say more than their text.
+fn all_text<'n>(message: &'n Object<'_>) -> Vec<&'n str> {
+    let Some(content) = message.get("content") else { return Vec::new() };
+    match content.as_str() {
+        Some(text) => vec![text],
+        None => {
+            let parts = content.as_array().unwrap_or_default();
+            parts.iter().filter_map(|part| part.get("text")?.as_str()).collect()
+        }
+    }
 }
 
 fn encode_message(encoder: &mut Encoder, message: &Object<'_>, wanted: impl Fn(&Member<'_>) -> bool) {
