@@ -125,7 +125,7 @@ pub async fn learn_examples(
     {
         tracing::debug!(reason = error.reason(), "example vectors not kept");
     }
-    Ok(Examples::new(policies, examples))
+    Ok(Examples::new(policies, embedder.fingerprint(), examples))
 }
 
 /// Reclaims what today's policies will never serve again, and the least used beyond the disk budget.

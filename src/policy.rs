@@ -9,6 +9,7 @@ mod classify;
 mod compile;
 mod file;
 mod leaning;
+mod prior;
 mod rules;
 mod shipped;
 mod watch;

@@ -30,7 +30,7 @@ fn ask(query: &str) -> Facts<'_> {
 fn never_cached(set: &PolicySet, file: &str, vector_of: &dyn Fn(&str) -> Option<Embedding>) -> f64 {
     let texts = set.example_texts();
     let made = texts.filter_map(|(category, text)| Some((category.to_owned(), text.to_owned(), vector_of(text)?)));
-    let examples = Examples::new(set, made.collect());
+    let examples = Examples::new(set, "synthetic", made.collect());
     let cases = cases(file);
     let never = |case: &&Value| {
         let text = case["text"].as_str().unwrap();

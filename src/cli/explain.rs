@@ -63,7 +63,7 @@ async fn explain_pair(args: &Args, cached: &str) -> anyhow::Result<Explanation> 
     for (category, text) in set.example_texts() {
         examples.push((category.to_owned(), text.to_owned(), embedder.embed(text).await?));
     }
-    let examples = Examples::new(&set, examples);
+    let examples = Examples::new(&set, embedder.fingerprint(), examples);
     let matcher = Matcher::new(app::matcher_settings(&config), app::load_verifier(&config).await?);
     let ask = Ask { cached, asked: &args.ask, category: args.category.as_deref() };
     Ok(explain::explain(ask, &embedder, &set, Some(&examples), &matcher).await?)

@@ -10,6 +10,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{
     Policy, PolicySet,
     leaning::{Leaning, leans},
+    prior::Prior,
     rules::{Rule, Target},
 };
 use crate::{
@@ -21,6 +22,9 @@ use crate::{
 const MARGIN: f32 = 0.05;
 /// The same when the stricter one is never cached: leaving out an answer costs one call, serving it may cost a customer.
 const NEVER_CACHED_MARGIN: f32 = 0.08;
+
+/// Two questions this similar are the same one, for the purpose of telling a category.
+const SAME_QUESTION: f64 = 0.85;
 
 /// What is known of a request.
 #[derive(Debug, Clone, Copy, Default)]
@@ -132,6 +136,8 @@ impl Classification {
 pub struct Examples {
     all: Vec<Example>,
     leaning: Option<Leaning>,
+    /// In the place of `leaning`, where every never-cached category is one that it knows.
+    prior: Option<Prior>,
 }
 
 #[derive(Debug)]
@@ -144,13 +150,15 @@ struct Example {
 impl Examples {
     /// Takes (category, text, vector) of each of `set`'s [`example_texts`](PolicySet::example_texts). A vector that
     /// could not be made may be left out.
-    pub fn new(set: &PolicySet, examples: Vec<(String, String, Embedding)>) -> Self {
+    pub fn new(set: &PolicySet, embedder: &str, examples: Vec<(String, String, Embedding)>) -> Self {
         let of = |(category, text, embedding)| Example { category, text, embedding };
         let all: Vec<Example> = examples.into_iter().map(of).collect();
         let never = |example: &Example| set.get(&example.category).is_some_and(|policy| policy.is_never_cached());
         let labelled: Vec<(&Embedding, bool)> = all.iter().map(|e| (&e.embedding, never(e))).collect();
-        let leaning = Leaning::fit(&labelled);
-        Self { all, leaning }
+        let only_known = all.iter().filter(|e| never(e)).all(|e| Prior::knows(&e.category));
+        let prior = Prior::of(embedder).filter(|_| only_known);
+        let leaning = if prior.is_some() { None } else { Leaning::fit(&labelled) };
+        Self { all, leaning, prior }
     }
 
     /// Number of examples.
@@ -283,7 +291,8 @@ impl PolicySet {
             }
         }
         let leaning = examples.leaning.as_ref().map(|leaning| leaning.of(similarities.into_iter()));
-        Asked { near: best.into_iter().flatten().collect(), leaning }
+        let personal = examples.prior.as_ref().map(|prior| prior.is_personal(query));
+        Asked { near: best.into_iter().flatten().collect(), leaning, personal }
     }
 
     fn apply_header(&self, header: Option<&str>, detected: &mut Classification) {
@@ -326,6 +335,8 @@ struct Asked<'s> {
     near: Vec<Near<'s>>,
     /// How far the question leans towards never cached.
     leaning: Option<f64>,
+    /// Whether the shipped prior, where it applies, takes it for a personal or live question.
+    personal: Option<bool>,
 }
 
 impl<'s> Asked<'s> {
@@ -343,7 +354,12 @@ impl<'s> Asked<'s> {
     }
 
     fn strictest_of_nearest(&self) -> Option<usize> {
-        let enough = |near: &Near<'_>| f64::from(near.similarity.get()) >= near.policy.min_similarity;
+        // Where the prior knows a category, an example of it must be as good as the question itself to overrule it.
+        let least = |near: &Near<'_>| match self.personal {
+            Some(false) if near.policy.is_never_cached() => near.policy.min_similarity.max(SAME_QUESTION),
+            _ => near.policy.min_similarity,
+        };
+        let enough = |near: &Near<'_>| f64::from(near.similarity.get()) >= least(near);
         let top = self.near.iter().filter(|n| enough(n)).map(|n| n.similarity.get()).max_by(f32::total_cmp)?;
         let likely = |near: &Near<'_>| {
             let margin = if near.policy.is_never_cached() { NEVER_CACHED_MARGIN } else { MARGIN };
@@ -363,10 +379,10 @@ impl<'s> Asked<'s> {
 
     /// The nearest never-cached category, when the question leans that way.
     fn leaned_to(&self) -> Option<usize> {
-        let leaning = self.leaning?;
         let never = self.near.iter().enumerate().filter(|(_, near)| near.policy.is_never_cached());
         let (at, nearest) = never.max_by(|(_, a), (_, b)| a.similarity.total_cmp(&b.similarity))?;
-        leans(leaning, nearest.similarity.get()).then_some(at)
+        let leaning = self.leaning.is_some_and(|leaning| leans(leaning, nearest.similarity.get()));
+        (leaning || self.personal == Some(true)).then_some(at)
     }
 }
 

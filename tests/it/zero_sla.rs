@@ -1,6 +1,11 @@
 //! What must never leave a trace (I5): not stored, not served, not in the files.
 
-use crate::harness::{TestGateway, streaming, user};
+use semblance::{
+    embed::Embedder,
+    policy::{Examples, Facts, PolicySet},
+};
+
+use crate::harness::{SharedMiniLm, TestGateway, streaming, user};
 
 /// Six wordings each of what is never cached.
 const NEVER: &[&str] = &[
@@ -83,6 +88,36 @@ async fn a_zero_sla_question_at_the_end_of_a_long_paste_is_not_stored() {
         let answer = gateway.ask(&format!("{paste} By the way, how much dough do I have left with you guys?")).await;
         assert_eq!(answer.outcome(), "bypass");
     }
+}
+
+/// The corpus with the real model: personal and live questions are told, general ones are left to the cache.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shipped_policies_tell_personal_questions_from_general_ones() {
+    let (set, model) = (PolicySet::shipped().unwrap(), SharedMiniLm::get());
+    let mut examples = Vec::new();
+    for (category, text) in set.example_texts() {
+        examples.push((category.to_owned(), text.to_owned(), model.embed(text).await.unwrap()));
+    }
+    let examples = Examples::new(&set, model.fingerprint(), examples);
+    let mut counts = [(0, 0), (0, 0)];
+    for file in ["personal", "unseen-personal", "general", "unseen-general"] {
+        let path = format!("{}/tests/data/zero-sla/{file}.jsonl", env!("CARGO_MANIFEST_DIR"));
+        for line in std::fs::read_to_string(path).unwrap().lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let query = line["text"].as_str().unwrap();
+            let vector = model.embed(query).await.unwrap();
+            let class = set.classify(&Facts { query, ..Facts::default() }, Some(&vector), Some(&examples));
+            let (never, all) = &mut counts[usize::from(file.ends_with("general"))];
+            *never += usize::from(class.is_never_cached());
+            *all += 1;
+        }
+    }
+    let [(told, personal), (alarms, general)] = counts;
+    assert!(personal >= 300 && told * 100 >= personal * 97, "{told} of {personal} personal questions told");
+    assert!(
+        general >= 250 && alarms * 100 <= general * 5,
+        "{alarms} of {general} general questions taken for personal"
+    );
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {

@@ -49,7 +49,7 @@ fn examples(set: &PolicySet) -> Examples {
         _ => [0.0, 0.0, 1.0],
     };
     let all = set.example_texts().map(|(c, t)| (c.to_owned(), t.to_owned(), vector(axis(c)))).collect();
-    Examples::new(set, all)
+    Examples::new(set, "synthetic", all)
 }
 
 fn by_vector(query: &str, values: [f32; 3]) -> Classification {
