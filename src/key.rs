@@ -4,7 +4,7 @@
 //! included, is in the partition; parts are length-prefixed before they are hashed, so no two lists of parts collide.
 //! None of these types has a `Default`: a forgotten key is a compile error, not a shared answer.
 
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
 macro_rules! digest_type {
     ($(#[$doc:meta])* $name:ident) => {
@@ -69,22 +69,31 @@ digest_type!(
     Fingerprint
 );
 
-/// Hashes length-prefixed parts under a domain label (blake3 `derive_key` mode).
-#[derive(Debug, Clone)]
+/// A domain label, hashed once: every request derives three keys, and a fresh hasher would hash its label each time.
+struct Domain(LazyLock<blake3::Hasher>);
+
+static SCOPE: Domain = Domain(LazyLock::new(|| blake3::Hasher::new_derive_key("semblance 2026-11 scope")));
+static PARTITION: Domain = Domain(LazyLock::new(|| blake3::Hasher::new_derive_key("semblance 2026-11 partition")));
+static FINGERPRINT: Domain = Domain(LazyLock::new(|| blake3::Hasher::new_derive_key("semblance 2026-11 fingerprint")));
+
+impl Domain {
+    fn parts(&self) -> Parts {
+        Parts(self.0.clone())
+    }
+}
+
+/// Hashes length-prefixed parts under a domain label (blake3 `derive_key` mode). Never moved: a hasher is 2 kB.
+#[derive(Debug)]
 struct Parts(blake3::Hasher);
 
 impl Parts {
-    fn new(domain: &str) -> Self {
-        Self(blake3::Hasher::new_derive_key(domain))
-    }
-
-    fn part(mut self, bytes: &[u8]) -> Self {
+    fn part(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.update(&(bytes.len() as u64).to_le_bytes());
         self.0.update(bytes);
         self
     }
 
-    fn finish(self) -> [u8; 32] {
+    fn finish(&self) -> [u8; 32] {
         *self.0.finalize().as_bytes()
     }
 }
@@ -135,14 +144,14 @@ impl Scope {
     /// Derives the scope from its parts.
     pub fn derive(parts: &ScopeParts<'_>) -> Self {
         let ScopeParts { principal, tenant, upstream, organisation, namespace } = *parts;
-        let mut hasher = Parts::new("semblance 2026-11 scope");
-        hasher = match principal {
+        let mut hasher = SCOPE.parts();
+        match principal {
             Some(p) => hasher.part(b"principal").part(p.as_bytes()),
             None => hasher.part(b"shared"),
         };
-        hasher = hasher.part(tenant.as_bytes()).part(upstream.as_bytes()).part(namespace.as_bytes());
+        hasher.part(tenant.as_bytes()).part(upstream.as_bytes()).part(namespace.as_bytes());
         for value in organisation {
-            hasher = hasher.part(value.as_bytes());
+            hasher.part(value.as_bytes());
         }
         Self(hasher.finish())
     }
@@ -152,7 +161,7 @@ impl Partition {
     /// Derives the partition of `scope` from the protocol family's name and the canonical bytes of everything that
     /// shapes the answer except the query text.
     pub fn derive(scope: &Scope, family: &str, shape: &[u8]) -> Self {
-        let hasher = Parts::new("semblance 2026-11 partition");
+        let mut hasher = PARTITION.parts();
         Self(hasher.part(scope.as_bytes()).part(family.as_bytes()).part(shape).finish())
     }
 }
@@ -160,7 +169,7 @@ impl Partition {
 impl Fingerprint {
     /// Derives the fingerprint of the canonical query inside `partition`.
     pub fn derive(partition: &Partition, query: &[u8]) -> Self {
-        let hasher = Parts::new("semblance 2026-11 fingerprint");
+        let mut hasher = FINGERPRINT.parts();
         Self(hasher.part(partition.as_bytes()).part(query).finish())
     }
 }

@@ -38,7 +38,7 @@ impl Kind {
         };
         let question = match self {
             Self::New => format!("What does article {} of the catalogue cost?", NEXT.fetch_add(1, Ordering::Relaxed)),
-            _ => "How many days does a refund take after I sent a parcel back?".to_owned(),
+            _ => "What is the capital of France?".to_owned(),
         };
         let body = serde_json::json!({
             "model": "gpt-4o-mini",
@@ -73,13 +73,21 @@ impl Sample {
     }
 }
 
-/// Drives `address` for `time` on `connections` connections, a thread each.
-pub(crate) fn drive(address: SocketAddr, kind: Kind, connections: usize, time: Duration) -> anyhow::Result<Sample> {
+/// Drives `address` for `time` on `connections` connections, a thread each. `outcome` is what the gateway must say that
+/// it did, empty for what is no gateway: a bypass must not be measured as a hit.
+pub(crate) fn drive(
+    address: SocketAddr,
+    (kind, outcome): (Kind, &str),
+    connections: usize,
+    time: Duration,
+) -> anyhow::Result<Sample> {
     let mut clients = Vec::new();
     for _ in 0..connections {
         let mut client = Client::connect(address)?;
-        // Opens the connections behind, too.
-        client.ask(&kind.request())?;
+        // The first one fills the cache and opens the connections behind.
+        client.ask(&kind.request())?.succeeded()?;
+        let said = client.ask(&kind.request())?.outcome;
+        ensure!(said == outcome, "the outcome is {said:?} and not {outcome:?}");
         clients.push(client);
     }
     let start = Instant::now();
@@ -90,7 +98,6 @@ pub(crate) fn drive(address: SocketAddr, kind: Kind, connections: usize, time: D
     });
     let taken = start.elapsed().as_secs_f64();
     let mut micros = parts.into_iter().collect::<anyhow::Result<Vec<_>>>()?.concat();
-    ensure!(!micros.is_empty(), "no request was answered in time");
     micros.sort_by(f64::total_cmp);
     let rate = micros.len() as f64 / taken;
     Ok(Sample { micros, rate })
@@ -98,7 +105,24 @@ pub(crate) fn drive(address: SocketAddr, kind: Kind, connections: usize, time: D
 
 /// Asks `path` once; returns the status.
 pub(crate) fn get(address: SocketAddr, path: &str) -> anyhow::Result<u16> {
-    Client::connect(address)?.ask(format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").as_bytes())
+    Ok(Client::connect(address)?.ask(format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").as_bytes())?.status)
+}
+
+/// What the driver reads of a response.
+#[derive(Debug)]
+struct Response {
+    status: u16,
+    /// `x-semblance-cache`, empty when absent.
+    outcome: String,
+    /// Bytes, head included.
+    length: usize,
+}
+
+impl Response {
+    fn succeeded(&self) -> anyhow::Result<()> {
+        ensure!(self.status == 200, "status {}", self.status);
+        Ok(())
+    }
 }
 
 struct Client {
@@ -122,47 +146,48 @@ impl Client {
                 request = kind.request();
             }
             let start = Instant::now();
-            if start >= until {
+            self.ask(&request)?.succeeded()?;
+            let end = Instant::now();
+            micros.push((end - start).as_secs_f64() * 1e6);
+            if end >= until {
                 return Ok(micros);
             }
-            let status = self.ask(&request)?;
-            micros.push(start.elapsed().as_secs_f64() * 1e6);
-            ensure!(status == 200, "status {status}");
         }
     }
 
-    /// Sends a request and reads the whole response; returns its status.
-    fn ask(&mut self, request: &[u8]) -> anyhow::Result<u16> {
+    /// Sends a request and reads the whole response.
+    fn ask(&mut self, request: &[u8]) -> anyhow::Result<Response> {
         self.stream.write_all(request)?;
         let mut filled = 0;
         loop {
             let read = self.stream.read(&mut self.buffer[filled..])?;
             ensure!(read > 0, "connection closed inside a response");
             filled += read;
-            let response = &self.buffer[..filled];
-            if let Some((status, length)) = whole(response)? {
-                ensure!(length == filled, "more than a response came");
-                return Ok(status);
+            if let Some(response) = whole(&self.buffer[..filled])? {
+                ensure!(response.length == filled, "more than a response came");
+                return Ok(response);
             }
             ensure!(filled < self.buffer.len(), "response too large");
         }
     }
 }
 
-/// Status and length of a response that is all there; `None` while it is not.
-fn whole(response: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
-    let Some(head) = response.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
-    let (head, start) = (std::str::from_utf8(&response[..head])?, head + 4);
+/// A response that is all there; `None` while it is not.
+fn whole(bytes: &[u8]) -> anyhow::Result<Option<Response>> {
+    let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
+    let (head, start) = (std::str::from_utf8(&bytes[..head])?, head + 4);
     let status = head.get(9..12).context("no status line")?.parse()?;
+    let (mut length, mut outcome) = (None, String::new());
     for line in head.lines().skip(1) {
         let (name, value) = line.split_once(':').context("no header line")?;
-        if name.eq_ignore_ascii_case("content-length") {
-            let length = start + value.trim().parse::<usize>()?;
-            return Ok((response.len() >= length).then_some((status, length)));
-        }
-        if name.eq_ignore_ascii_case("transfer-encoding") {
-            return Ok(response.ends_with(b"\r\n0\r\n\r\n").then_some((status, response.len())));
+        match name {
+            "content-length" => length = Some(start + value.trim().parse::<usize>()?),
+            "transfer-encoding" if bytes.ends_with(b"\r\n0\r\n\r\n") => length = Some(bytes.len()),
+            "transfer-encoding" => return Ok(None),
+            "x-semblance-cache" => value.trim().clone_into(&mut outcome),
+            _ => {}
         }
     }
-    bail!("a response without a length")
+    let length = length.context("a response without a length")?;
+    Ok((bytes.len() >= length).then_some(Response { status, outcome, length }))
 }

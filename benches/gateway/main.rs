@@ -106,23 +106,23 @@ fn drive(options: &Options) -> anyhow::Result<Vec<Target>> {
     let quiet = Gateway::start(None, Some(upstream.address), "warn")?;
     gateway.wait_until_ready()?;
     quiet.wait_until_ready()?;
-    let targets: [(&str, SocketAddr, Kind); 9] = [
-        ("bare server", server.address, Kind::Same),
-        ("exact hit", gateway.listen, Kind::Same),
-        ("exact hit, log warn", quiet.listen, Kind::Same),
-        ("bare proxy", proxy.address, Kind::OtherPath),
-        ("pass-through, other path", gateway.listen, Kind::OtherPath),
-        ("pass-through, other path, log warn", quiet.listen, Kind::OtherPath),
-        ("pass-through, no-store chat", gateway.listen, Kind::NoStore),
-        ("upstream itself", upstream.address, Kind::OtherPath),
-        ("miss, new question", gateway.listen, Kind::New),
+    let targets: [(&str, SocketAddr, Kind, &str); 9] = [
+        ("bare server", server.address, Kind::Same, ""),
+        ("exact hit", gateway.listen, Kind::Same, "hit-exact"),
+        ("exact hit, log warn", quiet.listen, Kind::Same, "hit-exact"),
+        ("bare proxy", proxy.address, Kind::OtherPath, ""),
+        ("pass-through, other path", gateway.listen, Kind::OtherPath, "bypass"),
+        ("pass-through, other path, log warn", quiet.listen, Kind::OtherPath, "bypass"),
+        ("pass-through, no-store chat", gateway.listen, Kind::NoStore, "bypass"),
+        ("upstream itself", upstream.address, Kind::OtherPath, ""),
+        ("miss, new question", gateway.listen, Kind::New, "miss"),
     ];
     let mut measured: Vec<Target> = targets.iter().map(|(name, ..)| Target::new(name)).collect();
     // One round that does not count: it fills the cache, opens connections and warms everything up.
     for round in 0..=options.rounds {
         for (column, connections) in CONNECTIONS.into_iter().enumerate() {
-            for ((name, address, kind), target) in targets.iter().zip(&mut measured) {
-                let sample = load::drive(*address, *kind, connections, options.time);
+            for ((name, address, kind, outcome), target) in targets.iter().zip(&mut measured) {
+                let sample = load::drive(*address, (*kind, outcome), connections, options.time);
                 let sample: Sample = sample.with_context(|| format!("{name}, {connections} connections"))?;
                 if round > 0 {
                     target.add(column, sample);

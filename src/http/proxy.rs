@@ -30,9 +30,9 @@ pub(super) async fn chat(State(gateway): State<Arc<Gateway>>, request: Request<B
         return respond(ClientError::BodyTooLarge { limit: limits.body_bytes }.reply(Family::Chat));
     }
     let reply = match collect(body, limits.cacheable_body_bytes).await {
-        Collected::Whole(body) => Box::pin(gateway.answer(call(&parts, Some(Family::Chat), body))).await,
+        Collected::Whole(body) => Box::pin(gateway.answer(call(parts, Some(Family::Chat), body))).await,
         Collected::TooLarge(body) => {
-            let head = call(&parts, Some(Family::Chat), Bytes::new());
+            let head = call(parts, Some(Family::Chat), Bytes::new());
             Box::pin(gateway.forward(head, UpstreamBody::Stream(body), BypassReason::BodyTooLarge)).await
         }
         Collected::Broken => ClientError::BodyBroken.reply(Family::Chat),
@@ -48,12 +48,12 @@ pub(super) async fn pass_through(State(gateway): State<Arc<Gateway>>, request: R
     } else {
         UpstreamBody::Stream(body_stream(body.into_data_stream()))
     };
-    respond(Box::pin(gateway.forward(call(&parts, None, Bytes::new()), body, BypassReason::Passthrough)).await)
+    respond(Box::pin(gateway.forward(call(parts, None, Bytes::new()), body, BypassReason::Passthrough)).await)
 }
 
-fn call(parts: &Parts, family: Option<Family>, body: Bytes) -> Call {
+fn call(parts: Parts, family: Option<Family>, body: Bytes) -> Call {
     let path_and_query = parts.uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
-    Call { family, method: parts.method.clone(), path_and_query, headers: parts.headers.clone(), body }
+    Call { family, method: parts.method, path_and_query, headers: parts.headers, body }
 }
 
 fn declared_length(parts: &Parts) -> Option<usize> {

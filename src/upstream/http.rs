@@ -115,9 +115,7 @@ impl HttpUpstream {
 
     async fn forward(&self, request: UpstreamRequest) -> Result<UpstreamResponse, UpstreamError> {
         let UpstreamRequest { method, path_and_query, headers, body } = request;
-        let url = self.base.join(&path_and_query);
-        let url = reqwest::Url::parse(&url).map_err(|e| UpstreamError::ClientBody(format!("request path: {e}")))?;
-        let mut outgoing = reqwest::Request::new(method, url);
+        let mut outgoing = reqwest::Request::new(method, self.base.url(&path_and_query));
         *outgoing.headers_mut() = headers;
         headers::strip_hop_by_hop(outgoing.headers_mut());
         headers::remove_where(outgoing.headers_mut(), |name| name == header::HOST);

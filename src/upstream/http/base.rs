@@ -7,6 +7,10 @@ use super::ConfigProblem;
 pub struct BaseUrl {
     /// Scheme, host, port and path.
     whole: String,
+    /// The same, parsed: a host is read once and not for every request.
+    parsed: reqwest::Url,
+    /// Length of `whole` without its path.
+    root: usize,
     /// Length of `whole` without a version segment at its end, when it has one.
     unversioned: Option<usize>,
     loopback: bool,
@@ -40,7 +44,7 @@ impl BaseUrl {
             }
             None => false,
         };
-        Ok(Self { whole, unversioned, loopback })
+        Ok(Self { whole, parsed: url, root, unversioned, loopback })
     }
 
     /// The URL as text: part of the scope.
@@ -68,6 +72,17 @@ impl BaseUrl {
         };
         let slash = if rest.starts_with(['/', '?']) || (rest.is_empty() && !path.is_empty()) { "" } else { "/" };
         format!("{base}{slash}{rest}")
+    }
+
+    /// [`Self::join`], parsed.
+    pub fn url(&self, path_and_query: &str) -> reqwest::Url {
+        let joined = self.join(path_and_query);
+        let target = joined.get(self.root..).unwrap_or_default();
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let mut url = self.parsed.clone();
+        url.set_path(path);
+        url.set_query(query);
+        url
     }
 }
 
@@ -101,8 +116,12 @@ mod tests {
             ("http://h", "/", "http://h/"),
             ("http://h", "/api/chat", "http://h/api/chat"),
             ("http://h/velvet", "/v1/x", "http://h/velvet/v1/x"),
+            ("http://h/v1", "/v1/files/%2e%2e/a%20b?", "http://h/v1/files/%2e%2e/a%20b?"),
+            ("http://h:80/api", "/v1/x?a=?&b=%3f", "http://h/api/v1/x?a=?&b=%3f"),
         ] {
-            assert_eq!(BaseUrl::parse(base).unwrap().join(path), expected, "{base} + {path}");
+            let base = BaseUrl::parse(base).unwrap();
+            assert_eq!(base.join(path), expected, "{base:?} + {path}");
+            assert_eq!(base.url(path), reqwest::Url::parse(expected).unwrap(), "{base:?} + {path}");
         }
     }
 
