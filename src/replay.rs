@@ -129,8 +129,7 @@ impl Replayer {
     /// Replays `cases`, each in an empty cache of its own; `done` is told after each.
     pub async fn alone(&self, cases: &[Case], done: impl Fn() + Sync) -> Vec<Record> {
         // The clock is everybody's: cases that move it run after the others, one by one.
-        let (still, moving): (Vec<_>, Vec<_>) =
-            cases.iter().enumerate().partition(|(_, case)| case.advance.is_zero());
+        let (still, moving): (Vec<_>, Vec<_>) = cases.iter().enumerate().partition(|(_, case)| case.advance.is_zero());
         let run = |(number, case): (usize, &Case)| {
             let (namespace, case, done) = (format!("case-{number}"), case.clone(), &done);
             async move {
@@ -166,7 +165,8 @@ impl Replayer {
             self.hand.advance(advance.saturating_sub(passed));
             passed = advance;
             let asking = group.iter().map(|&(number, case)| {
-                let (case, questions, done) = (Case { advance: std::time::Duration::ZERO, ..case.clone() }, &questions, &done);
+                let (case, questions, done) =
+                    (Case { advance: std::time::Duration::ZERO, ..case.clone() }, &questions, &done);
                 async move {
                     let record = self.ask(&case, POOL, Some(questions)).await;
                     done();
@@ -231,7 +231,8 @@ impl Replayer {
             record.category.clone_from(&explained.category);
         }
         if record.outcome == Seen::Miss {
-            if pooled {
+            // A miss whose status has no detail of its own.
+            if pooled || matches!(record.why.as_str(), "miss" | "uri-miss") {
                 explained.reason.clone_into(&mut record.why);
             }
             if let (Some(slot), Some(detail), "guard-rejected") =
@@ -350,7 +351,7 @@ impl Questions {
     }
 
     fn are_one(&self, a: &str, b: &str) -> bool {
-        a == b || (self.class.get(a).is_some() && self.class.get(a) == self.class.get(b))
+        a == b || (self.class.contains_key(a) && self.class.get(a) == self.class.get(b))
     }
 }
 

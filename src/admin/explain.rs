@@ -36,10 +36,7 @@ pub(super) struct Neighbour {
 #[serde(untagged)]
 pub(super) enum Explained {
     Pair(Box<Explanation>),
-    Cache {
-        decision: &'static str,
-        candidates: Vec<Neighbour>,
-    },
+    Cache { decision: &'static str, candidates: Vec<Neighbour> },
 }
 
 pub(super) async fn explain(

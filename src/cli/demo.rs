@@ -54,7 +54,12 @@ const ENABLE: &str = "How do I enable two-factor authentication?";
 const STEPS: &[Step] = &[
     Step { title: "a new question", question: ENABLE, against: None, later: None },
     Step { title: "the same again", question: ENABLE, against: None, later: None },
-    Step { title: "re-worded", question: "How can I enable two-factor authentication?", against: Some(ENABLE), later: None },
+    Step {
+        title: "re-worded",
+        question: "How can I enable two-factor authentication?",
+        against: Some(ENABLE),
+        later: None,
+    },
     Step {
         title: "a near miss",
         question: "How do I disable two-factor authentication?",
@@ -142,7 +147,8 @@ impl Conversation<'_> {
         let headers = response.headers().clone();
         response.bytes().await?;
         let took = started.elapsed();
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let header =
+            |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         let outcome = header("x-semblance-cache");
         let why = self.why(step, &outcome, &header).await?;
         let upstream_calls = self.model.script().calls() - calls;

@@ -55,7 +55,8 @@ async fn explain_pair(args: &Args, cached: &str) -> anyhow::Result<Explanation> 
         Some(dir) => PolicySet::load(dir),
         None => PolicySet::shipped(),
     };
-    let set = set.map_err(|problems| anyhow!("the policies have problems; run `semblance check`: {}", problems.len()))?;
+    let set =
+        set.map_err(|problems| anyhow!("the policies have problems; run `semblance check`: {}", problems.len()))?;
     let config = super::serve::usable(Config::defaults())?;
     let embedder = MiniLm::load(1, PoolSettings::default())?;
     let mut examples = Vec::new();

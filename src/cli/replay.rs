@@ -71,10 +71,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })?;
     let baseline = args.baseline.as_ref().map(read_baseline).transpose()?;
     let records = runtime()?.block_on(replay(args, &cases))?;
-    let bounds = Bounds {
-        max_near_misses_served: args.max_near_misses_served,
-        min_paraphrases_hit: args.min_paraphrases_hit,
-    };
+    let bounds =
+        Bounds { max_near_misses_served: args.max_near_misses_served, min_paraphrases_hit: args.min_paraphrases_hit };
     let mut report = Report::of(&records, args.pool, &bounds);
     if let Some(baseline) = &baseline {
         report.compare(baseline);
@@ -138,7 +136,8 @@ fn progress(cases: usize) -> ProgressBar {
 fn in_words(report: &Report, output: &Output) -> anyhow::Result<()> {
     let total = &report.total;
     output.line(&output.bold(&format!("{} cases{}", total.cases, if report.pool { " in one pool" } else { "" })))?;
-    output.line(&format!("  paraphrases hit     {}", rate(total.paraphrases_hit, total.paraphrases, total.hit_rate())))?;
+    output
+        .line(&format!("  paraphrases hit     {}", rate(total.paraphrases_hit, total.paraphrases, total.hit_rate())))?;
     output.line(&format!(
         "  near misses served  {}   95 % sure: at most {:.2} %",
         rate(total.near_misses_served, total.near_misses, total.served_rate()),

@@ -126,9 +126,7 @@ impl Gateway {
         let sought = Sought { check, asked: Asked::new(query), terms, wording: keys.fingerprint };
         let metrics = &self.parts.metrics;
         let (mut refusal, mut verified) = (MissReason::Empty, 0);
-        for candidate in
-            self.parts.cache.neighbours(&keys.partition, vector, settings.candidates, settings.floor)
-        {
+        for candidate in self.parts.cache.neighbours(&keys.partition, vector, settings.candidates, settings.floor) {
             let entry = match self.parts.cache.get(candidate.id).await {
                 Ok(Some(entry)) if entry.partition == keys.partition => entry,
                 // The index is derived: what the store no longer holds is forgotten here.
@@ -141,7 +139,9 @@ impl Gateway {
                     return Lookup::Miss(MissReason::CacheError, None);
                 }
             };
-            let Some((judgement, outcome)) = self.consider(&sought, candidate.similarity, &entry).await else { continue };
+            let Some((judgement, outcome)) = self.consider(&sought, candidate.similarity, &entry).await else {
+                continue;
+            };
             match outcome {
                 Lookup::Serve(served) => {
                     metrics.candidate(candidate.similarity, metrics::Verdict::Accepted);

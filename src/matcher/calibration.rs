@@ -44,7 +44,9 @@ pub enum CalibrationError {
     #[error("calibration is unusable: {0}")]
     Value(&'static str),
     /// Measured with other weights.
-    #[error("calibration was measured with the weights {measured}, these are {loaded}; run models/verifier/calibrate.py")]
+    #[error(
+        "calibration was measured with the weights {measured}, these are {loaded}; run models/verifier/calibrate.py"
+    )]
     OtherModel {
         /// Digest in the calibration.
         measured: String,
@@ -179,7 +181,9 @@ mod tests {
 
     fn text(bars: &str) -> String {
         let guard = guard::VERSION;
-        format!(r#"{{"model":"m","guard":{guard},"data":"d","scale":2.0,"shift":-1.0,"orders":1,"bars":{bars},"ece":0.01}}"#)
+        format!(
+            r#"{{"model":"m","guard":{guard},"data":"d","scale":2.0,"shift":-1.0,"orders":1,"bars":{bars},"ece":0.01}}"#
+        )
     }
 
     #[test]

@@ -10,7 +10,8 @@ fn similarity(value: f32) -> Similarity {
 }
 
 fn matcher(verifier: Option<Arc<dyn Verifier>>) -> Matcher {
-    let settings = MatcherSettings { floor: similarity(0.7), min_similarity: similarity(0.9), candidates: 8, verified: 3 };
+    let settings =
+        MatcherSettings { floor: similarity(0.7), min_similarity: similarity(0.9), candidates: 8, verified: 3 };
     Matcher::new(settings, verifier)
 }
 

@@ -233,8 +233,15 @@ fn parse(line: &str, place: impl Fn() -> String) -> Result<Case, String> {
         sources: line.ask_sources.map_or_else(|| sources.clone(), Sources::list),
         category: line.category.clone(),
     };
-    let seed =
-        Side { text: line.seed, system: line.system, turns: placed(&turns), model, principal, sources, category: line.category };
+    let seed = Side {
+        text: line.seed,
+        system: line.system,
+        turns: placed(&turns),
+        model,
+        principal,
+        sources,
+        category: line.category,
+    };
     Ok(Case {
         id: line.id.unwrap_or_else(place),
         kind: line.kind.unwrap_or_else(|| "unlabelled".to_owned()),

@@ -85,7 +85,9 @@ fn difference(report: &Report) -> String {
 
 /// Trade-off of all cases, reliability, and one small trade-off for each kind and category with enough cases.
 fn curves(report: &Report, records: &[Record]) -> String {
-    let mut page = String::from("<section><h2>Hit rate against wrong hits</h2><p>Each line follows the bar on p from 1 down to 0; what the guard refused is never served. The ring marks what was served at the bars of the policies.</p><div class=\"plots\">");
+    let mut page = String::from(
+        "<section><h2>Hit rate against wrong hits</h2><p>Each line follows the bar on p from 1 down to 0; what the guard refused is never served. The ring marks what was served at the bars of the policies.</p><div class=\"plots\">",
+    );
     let all: Vec<&Record> = records.iter().collect();
     page += &figure("All cases", &plot::trade_off(&all, &report.total));
     page += &figure("Reliability: how often p is right", &plot::reliability(&report.reliability));
@@ -114,7 +116,7 @@ fn figure(caption: &str, drawing: &str) -> String {
     format!("<figure><figcaption>{}</figcaption>{drawing}</figure>", escaped(caption))
 }
 
-fn grouped<'r>(records: &'r [Record], by: impl Fn(&Record) -> &String) -> BTreeMap<&'r str, Vec<&'r Record>> {
+fn grouped(records: &[Record], by: impl Fn(&Record) -> &String) -> BTreeMap<&str, Vec<&Record>> {
     let mut groups: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
     for record in records {
         groups.entry(by(record).as_str()).or_default().push(record);
@@ -140,7 +142,9 @@ fn row(name: &str, tally: &Tally) -> String {
             return "<td>–</td>".to_owned();
         }
         let width = share * 100.0;
-        format!("<td><span class=\"bar {class}\" style=\"width:{width:.1}%\"></span><span>{part} of {whole}</span></td>")
+        format!(
+            "<td><span class=\"bar {class}\" style=\"width:{width:.1}%\"></span><span>{part} of {whole}</span></td>"
+        )
     };
     format!(
         "<tr><th>{}</th><td>{}</td>{}{}</tr>",

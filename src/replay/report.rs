@@ -284,7 +284,10 @@ mod tests {
         assert!(report.wrong_hit_bound_95 > 0.9);
         assert!((report.cost_of_wrong_usd - 0.5).abs() < 1e-9);
         let ids = |records: &[Record]| records.iter().map(|record| record.id.clone()).collect::<Vec<_>>();
-        assert_eq!((ids(&report.refused), ids(&report.served)), (vec!["fresh".into(), "refused".into()], vec!["wrong".into()]));
+        assert_eq!(
+            (ids(&report.refused), ids(&report.served)),
+            (vec!["fresh".into(), "refused".into()], vec!["wrong".into()])
+        );
         let top = report.reliability.last().unwrap();
         assert_eq!((top.pairs, top.same), (3, 2.0 / 3.0));
     }

@@ -72,7 +72,8 @@ pub(super) fn reliability(bins: &[Bin]) -> String {
     for bin in bins {
         let (x, y) = place(bin.mean_p, bin.same);
         let told = format!("{} pairs at p {:.2}: {:.1} % the same", bin.pairs, bin.mean_p, bin.same * 100.0);
-        let _ = write!(body, "<circle class=\"point\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"><title>{told}</title></circle>");
+        let _ =
+            write!(body, "<circle class=\"point\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"><title>{told}</title></circle>");
     }
     frame("Share of pairs with the same answer, over p", "p(same answer)", 1.0, &body)
 }
