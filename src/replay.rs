@@ -8,6 +8,7 @@ pub mod case;
 pub mod html;
 pub mod memory;
 pub mod report;
+pub mod tune;
 
 use std::{collections::HashMap, sync::Arc};
 
