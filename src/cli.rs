@@ -11,6 +11,7 @@ mod purge;
 mod replay;
 mod scratch;
 mod serve;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -51,6 +52,8 @@ enum Command {
     Doctor(doctor::Args),
     /// Replay fixtures against the real matcher: how many paraphrases it serves, and how many near misses.
     Replay(replay::Args),
+    /// Propose budgets of wrong hits per category, with what each buys on these fixtures.
+    Tune(tune::Args),
     /// Take answers out of circulation in a running gateway.
     Purge(purge::Args),
 }
@@ -65,6 +68,7 @@ pub fn run() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Purge(args) => purge::run(args),
     };
     match result {

@@ -66,13 +66,17 @@ pub async fn explain(
     let cached_class = policies.classify(&cached_facts, Some(&cached), examples);
     let terms = Terms::of(&class.policy, None).tightened(&cached_class.policy);
     let judgement = matcher.judge(ask.cached, &Asked::new(ask.asked), similarity, &terms).await;
-    Ok(assemble(judgement, &class, ask.asked, policies.revision()))
+    Ok(assemble(judgement, [&class, &cached_class], ask.asked, policies.revision()))
 }
 
-fn assemble(judgement: Judgement, class: &Classification, asked: &str, revision: &str) -> Explanation {
-    let barred = if class.freshness.is_never() {
+fn assemble(judgement: Judgement, classes: [&Classification; 2], asked: &str, revision: &str) -> Explanation {
+    let [class, cached_class] = classes;
+    let barred = if class.freshness.is_never() || cached_class.freshness.is_never() {
         Some(BypassReason::ZeroTtl.as_str())
-    } else if class.policy.reuse.tier == Tier::Exact || matcher::guard::leans_on_context(asked) {
+    } else if class.policy.reuse.tier == Tier::Exact
+        || cached_class.policy.reuse.tier == Tier::Exact
+        || matcher::guard::leans_on_context(asked)
+    {
         Some(MissReason::ExactOnly.as_str())
     } else {
         None

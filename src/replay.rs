@@ -8,6 +8,7 @@ pub mod case;
 pub mod html;
 pub mod memory;
 pub mod report;
+pub mod tune;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -232,7 +233,8 @@ impl Replayer {
             record.category.clone_from(&explained.category);
         }
         if record.outcome == Seen::Miss {
-            if pooled {
+            // A miss whose status has no detail of its own.
+            if pooled || matches!(record.why.as_str(), "miss" | "uri-miss") {
                 explained.reason.clone_into(&mut record.why);
             }
             if let (Some(slot), Some(detail), "guard-rejected") =
@@ -351,7 +353,7 @@ impl Questions {
     }
 
     fn are_one(&self, a: &str, b: &str) -> bool {
-        a == b || (self.class.get(a).is_some() && self.class.get(a) == self.class.get(b))
+        a == b || (self.class.contains_key(a) && self.class.get(a) == self.class.get(b))
     }
 }
 

@@ -10,6 +10,8 @@ use crate::{
     app::{self, Seams},
     clock::{Clock, Timestamp},
     config::{Config, UpstreamChoice},
+    matcher::calibration::PSame,
+    policy::PolicySet,
     replay::{
         Record, Replayer,
         case::{self, Case},
@@ -59,18 +61,16 @@ pub(super) struct Args {
     json: bool,
 }
 
-fn a_share(text: &str) -> Result<f64, String> {
+/// A share between 0 and 1, as an argument.
+pub(super) fn a_share(text: &str) -> Result<f64, String> {
     let share = text.parse::<f64>().map_err(|error| error.to_string())?;
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("give a share between 0 and 1".to_owned()) }
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let cases = case::read(&args.files).map_err(|problems| {
-        let list: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
-        anyhow!("the fixtures have {} problem(s):\n{}", problems.len(), list.join("\n"))
-    })?;
+    let cases = read_cases(&args.files)?;
     let baseline = args.baseline.as_ref().map(read_baseline).transpose()?;
-    let records = runtime()?.block_on(replay(args, &cases))?;
+    let records = runtime()?.block_on(replay(&cases, args.pool, args.policies.as_ref()))?.records;
     let bounds =
         Bounds { max_near_misses_served: args.max_near_misses_served, min_paraphrases_hit: args.min_paraphrases_hit };
     let mut report = Report::of(&records, args.pool, &bounds);
@@ -93,17 +93,33 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if report.missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The cases of `files`, or every problem as one error.
+pub(super) fn read_cases(files: &[PathBuf]) -> anyhow::Result<Vec<Case>> {
+    case::read(files).map_err(|problems| {
+        let list: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
+        anyhow!("the fixtures have {} problem(s):\n{}", problems.len(), list.join("\n"))
+    })
+}
+
 fn read_baseline(path: &PathBuf) -> anyhow::Result<Baseline> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{} is no report of `replay --json`", path.display()))
 }
 
-async fn replay(args: &Args, cases: &[Case]) -> anyhow::Result<Vec<Record>> {
+/// What a replay leaves: the records, and the policies and bars they came from.
+pub(super) struct Replayed {
+    pub(super) records: Vec<Record>,
+    pub(super) policies: Arc<PolicySet>,
+    pub(super) bars: Vec<(f64, PSame)>,
+}
+
+/// Replays `cases` through a gateway of its own.
+pub(super) async fn replay(cases: &[Case], pool: bool, policies: Option<&PathBuf>) -> anyhow::Result<Replayed> {
     let scratch = Scratch::new("replay")?;
     let mut config = serve::usable(Config::defaults())?;
     config.data_dir = scratch.path().to_owned();
     config.upstream = UpstreamChoice::Demo;
-    config.policies.clone_from(&args.policies);
+    config.policies = policies.cloned();
     config.embedder.timeout = PATIENCE;
     let (clock, hand) = Clock::manual(START);
     let (model, script) = Scripted::programmable();
@@ -111,16 +127,19 @@ async fn replay(args: &Args, cases: &[Case]) -> anyhow::Result<Vec<Record>> {
     let tasks = Tasks::new();
     let seams = Seams { clock, upstream: Some(upstream), ..Seams::default() };
     let gateway = app::without_listeners(&config, seams, &tasks).await?;
+    let parts = gateway.parts();
+    let policies = parts.policies.current();
+    let bars = parts.matcher.verifier().map_or_else(Vec::new, |verifier| verifier.calibration().lines().collect());
     let replayer = Replayer { gateway, script, hand };
     let bar = progress(cases.len());
-    let records = if args.pool {
+    let records = if pool {
         replayer.pooled(cases, || bar.inc(1)).await
     } else {
         replayer.alone(cases, || bar.inc(1)).await
     };
     bar.finish_and_clear();
     tasks.drain(Duration::from_secs(5)).await;
-    Ok(records)
+    Ok(Replayed { records, policies, bars })
 }
 
 fn progress(cases: usize) -> ProgressBar {

@@ -154,6 +154,11 @@ impl Calibration {
         self.lines.iter().rev().find(|line| line.budget <= max_wrong_hits).map(|line| line.bar)
     }
 
+    /// Every measured budget with its bar, smallest budget first.
+    pub fn lines(&self) -> impl Iterator<Item = (f64, PSame)> {
+        self.lines.iter().map(|line| (line.budget, line.bar))
+    }
+
     /// The bar of the smallest budget measured.
     pub fn strictest(&self) -> Option<PSame> {
         self.lines.first().map(|line| line.bar)

@@ -116,7 +116,7 @@ fn figure(caption: &str, drawing: &str) -> String {
     format!("<figure><figcaption>{}</figcaption>{drawing}</figure>", escaped(caption))
 }
 
-fn grouped<'r>(records: &'r [Record], by: impl Fn(&Record) -> &String) -> BTreeMap<&'r str, Vec<&'r Record>> {
+fn grouped(records: &[Record], by: impl Fn(&Record) -> &String) -> BTreeMap<&str, Vec<&Record>> {
     let mut groups: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
     for record in records {
         groups.entry(by(record).as_str()).or_default().push(record);
