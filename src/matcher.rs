@@ -3,6 +3,8 @@
 //! Pure: two texts and their similarity in, a [`Judgement`] that explains itself out. Similarity alone never serves
 //! (I3): the [`guard`] must pass and the similarity must reach the bar. Finding the neighbours is the cache's work.
 
+pub mod agreement;
+pub mod audit;
 pub mod guard;
 
 use serde::Serialize;

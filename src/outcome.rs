@@ -75,6 +75,12 @@ reasons! {
         GuardRejected => "guard-rejected",
         /// A neighbour was refused by the verifier.
         VerifierRejected => "verifier-rejected",
+        /// A neighbour was found wrong for this question earlier, by audit, feedback or judge.
+        Blocked => "blocked",
+        /// A neighbour was accepted and not served: its category has too many wrong hits.
+        Tripped => "tripped",
+        /// A neighbour was accepted and not served: in shadow mode nothing is.
+        Shadow => "shadow",
         /// The entry is too old, or too young for the request's bounds.
         Expired => "expired",
         /// The entry's answer is longer than the request allows.

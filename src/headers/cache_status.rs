@@ -102,6 +102,9 @@ fn detail(member: &mut String, reason: MissReason) {
         | MissReason::Refresh => false,
         MissReason::GuardRejected
         | MissReason::VerifierRejected
+        | MissReason::Blocked
+        | MissReason::Tripped
+        | MissReason::Shadow
         | MissReason::TokenLimit
         | MissReason::OtherShape
         | MissReason::EmbedderDown
@@ -120,6 +123,9 @@ const fn fwd(reason: MissReason) -> &'static str {
         MissReason::BelowThreshold
         | MissReason::GuardRejected
         | MissReason::VerifierRejected
+        | MissReason::Blocked
+        | MissReason::Tripped
+        | MissReason::Shadow
         | MissReason::TokenLimit
         | MissReason::OtherShape
         | MissReason::ExactOnly
