@@ -2,8 +2,10 @@
 //!
 //! Off loopback it needs a bearer token; health checks never do. Nothing here is on a client's path.
 
+mod audits;
 mod entries;
 mod explain;
+mod feedback;
 mod policies;
 mod purge;
 mod stats;
@@ -26,7 +28,10 @@ use axum::{
 use http::{StatusCode, header};
 use serde::Serialize;
 
-use crate::{gateway::Gateway, store::Upkeep};
+use crate::{
+    gateway::{Gateway, feedback::NoRemedy},
+    store::Upkeep,
+};
 
 /// What the control plane works on.
 #[derive(Debug)]
@@ -75,6 +80,9 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/semblance/policies", get(policies::list))
         .route("/semblance/policies/reload", post(policies::reload))
         .route("/semblance/explain", post(explain::explain))
+        .route("/semblance/feedback", post(feedback::feedback))
+        .route("/semblance/audits", get(audits::list))
+        .route("/semblance/audits/reset", post(audits::reset))
         .layer(middleware::from_fn_with_state(Arc::clone(&control), authorise));
     Router::new().route("/livez", get(live)).route("/readyz", get(ready)).merge(guarded).with_state(control)
 }
@@ -90,6 +98,8 @@ enum AdminError {
     NoEntry,
     #[error("the store failed: {0}")]
     Store(#[from] crate::store::StoreError),
+    #[error(transparent)]
+    Feedback(#[from] NoRemedy),
     #[error("the embedder failed: {0}")]
     Embed(#[from] crate::embed::EmbedError),
 }
@@ -100,6 +110,8 @@ impl IntoResponse for AdminError {
             Self::Unauthorised => (StatusCode::UNAUTHORIZED, "unauthorised"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request"),
             Self::NoEntry => (StatusCode::NOT_FOUND, "no-entry"),
+            Self::Feedback(NoRemedy::Store(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.reason()),
+            Self::Feedback(error) => (StatusCode::NOT_FOUND, error.reason()),
             Self::Store(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.reason()),
             Self::Embed(error) => (StatusCode::SERVICE_UNAVAILABLE, error.reason()),
         };
@@ -142,8 +154,8 @@ async fn ready(State(control): Shared) -> (StatusCode, Json<Health>) {
 async fn index() -> Json<serde_json::Value> {
     Json(serde_json::json!({
         "semblance": env!("CARGO_PKG_VERSION"),
-        "get": ["/livez", "/readyz", "/metrics", "/semblance/stats", "/semblance/entries", "/semblance/entries/{id}", "/semblance/policies"],
-        "post": ["/semblance/purge", "/semblance/explain", "/semblance/policies/reload"],
+        "get": ["/livez", "/readyz", "/metrics", "/semblance/stats", "/semblance/entries", "/semblance/entries/{id}", "/semblance/policies", "/semblance/audits"],
+        "post": ["/semblance/purge", "/semblance/explain", "/semblance/policies/reload", "/semblance/feedback", "/semblance/audits/reset"],
         "delete": ["/semblance/entries/{id}"],
     }))
 }

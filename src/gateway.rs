@@ -3,14 +3,18 @@
 //! [`Gateway::answer`] reads top to bottom as design.md section 2. Cache trouble never fails a request: it becomes a
 //! miss with a reason and the upstream answers; identity trouble always fails it (I7).
 
+mod audit;
+pub mod feedback;
 pub mod flight;
 mod identity;
+mod judge;
 pub mod lead;
 mod lookup;
+mod recent;
 mod reply;
 mod report;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -30,10 +34,13 @@ use crate::{
     upstream::{Upstream, UpstreamBody},
     wire::{Family, RecordSettings, chat::ChatSettings},
 };
+pub use audit::Auditor;
 use flight::{Flights, Joined};
 use identity::{Question, Unanswerable};
+pub use judge::Judge;
 use lead::Job;
 use lookup::Lookup;
+use recent::Recent;
 pub use reply::{Reply, ReplyBody};
 use report::{Followed, Ticket};
 
@@ -74,6 +81,17 @@ pub struct Settings {
     pub finish_without_clients: bool,
 }
 
+/// How the gateway watches over its own hits.
+#[derive(Debug, Clone, Default)]
+pub struct Oversight {
+    /// Look up by meaning, record what is found, serve none of it.
+    pub shadow: bool,
+    /// Where wrong pairs are appended as replay cases.
+    pub feedback_file: Option<PathBuf>,
+    /// Asked about close refusals.
+    pub judge: Option<Arc<Judge>>,
+}
+
 /// A client's request, before it is understood.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -110,6 +128,8 @@ pub struct Parts {
     pub principal_key: PrincipalKey,
     /// The rest.
     pub settings: Settings,
+    /// Shadow mode, feedback and judge.
+    pub oversight: Oversight,
 }
 
 /// The gateway.
@@ -118,6 +138,8 @@ pub struct Gateway {
     parts: Parts,
     flights: Flights,
     alone: lead::AloneMemory,
+    auditor: Arc<Auditor>,
+    recent: Recent,
     examples: watch::Sender<Option<Arc<Examples>>>,
 }
 
@@ -125,7 +147,14 @@ impl Gateway {
     /// A gateway of these parts. It serves by rules alone until [`Self::learn_examples`] has run.
     pub fn new(parts: Parts) -> Arc<Self> {
         let flights = Flights::new(parts.settings.limits.followers);
-        Arc::new(Self { parts, flights, alone: lead::AloneMemory::default(), examples: watch::Sender::new(None) })
+        Arc::new(Self {
+            auditor: Auditor::new(&parts),
+            parts,
+            flights,
+            alone: lead::AloneMemory::default(),
+            recent: Recent::default(),
+            examples: watch::Sender::new(None),
+        })
     }
 
     /// Bounds on one request.
@@ -136,6 +165,11 @@ impl Gateway {
     /// What it was made of.
     pub const fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// The books of wrong hits.
+    pub const fn auditor(&self) -> &Arc<Auditor> {
+        &self.auditor
     }
 
     /// Running flights.
@@ -197,7 +231,7 @@ impl Gateway {
     }
 
     async fn answer_question(self: &Arc<Self>, call: Call, question: Question, ticket: &mut Ticket) -> Reply {
-        ticket.model(&question.request.model);
+        ticket.question(&question);
         let facts = question.facts(&call);
         let (reason, fallback) = match self.look_up_exact(&question, &facts, ticket.now()).await {
             Lookup::Serve(served) => {
@@ -207,6 +241,7 @@ impl Gateway {
                 return ticket.serve(&served, question.request.shape);
             }
             Lookup::Miss(reason, fallback) => (reason, fallback),
+            Lookup::Withheld(reason, _) => (reason, None),
         };
         let rules = self.parts.policies.current().classify_by_rules(&facts);
         if rules.freshness.is_never() {

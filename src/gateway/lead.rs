@@ -12,6 +12,7 @@ use quick_cache::sync::Cache as Bounded;
 
 use super::{
     Call, Gateway,
+    audit::{Pairing, Reading},
     flight::{Chunk, End, FlightKey, Leader},
     identity::Question,
     lookup::{Lookup, Served},
@@ -23,7 +24,7 @@ use crate::{
     entry::Entry,
     headers,
     matcher::guard,
-    outcome::{BypassReason, MissReason, NotStored},
+    outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
     policy::{Classification, Facts, Tier, Write},
     similarity::Embedding,
     store::Durability,
@@ -134,6 +135,8 @@ struct Plan {
     may_store: bool,
     reason: MissReason,
     fallback: Option<Served>,
+    /// What would have been served by meaning, to be compared with what the upstream says.
+    withheld: Option<Pairing>,
 }
 
 impl Gateway {
@@ -168,12 +171,34 @@ impl Gateway {
         }
         let plan = match self.plan(&job, &facts, now).await {
             Ok(plan) => plan,
-            Err(head) => return leader.resolve(head),
+            Err(head) => {
+                self.watch(&job, &head);
+                return leader.resolve(head);
+            }
         };
         if job.question.directives.only_if_cached {
             return leader.resolve(Head::Unsatisfied);
         }
         self.fly(leader, &job, plan).await;
+    }
+
+    /// Books a hit by meaning, and asks some of them again in the background.
+    fn watch(&self, job: &Job, head: &Head) {
+        let Head::Entry(served) = head else { return };
+        let (Outcome::Hit(HitKind::Semantic(_)) | Outcome::StaleHit(HitKind::Semantic(_), _)) = served.outcome else {
+            return;
+        };
+        let Served { entry, asked, .. } = served;
+        self.auditor.served(&entry.category);
+        let policies = self.parts.policies.current();
+        let share = policies.get(&entry.category).unwrap_or_else(|| policies.default_policy()).reuse.audit;
+        // A stale answer may differ for its age, which says nothing about the pairing.
+        let comparable = matches!(served.outcome, Outcome::Hit(_)) && !job.question.directives.only_if_cached;
+        if comparable && fastrand::f64() < share {
+            let reading = Reading { family: job.question.request.family, wants_json: job.question.request.wants_json };
+            let pairing = Pairing { entry: Arc::clone(entry), asked: *asked };
+            self.auditor.ask_again_behind(pairing, upstream_request(job), reading);
+        }
     }
 
     /// Category and neighbours: everything before the upstream. `Err` is an answer without it.
@@ -199,8 +224,8 @@ impl Gateway {
         let failed = vector.is_err();
         let vector = vector.ok().flatten().filter(|v| v.whole).map(|v| v.vector);
         let by_meaning = class.policy.reuse.tier == Tier::Semantic && vector.is_some() && may_match(question);
-        let mut plan =
-            Plan { class, vector, by_meaning, may_store, reason: job.reason, fallback: job.fallback.clone() };
+        let (reason, fallback) = (job.reason, job.fallback.clone());
+        let mut plan = Plan { class, vector, by_meaning, may_store, reason, fallback, withheld: None };
         if job.reason == MissReason::Refresh || job.background {
             return Ok(plan);
         }
@@ -212,6 +237,10 @@ impl Gateway {
             match self.look_up_semantic(question, (query, vector), &plan.class, now).await {
                 Lookup::Serve(served) => return Err(Head::Entry(served)),
                 Lookup::Miss(reason, _) => plan.reason = first_told(job.reason, reason),
+                Lookup::Withheld(reason, pairing) => {
+                    plan.reason = first_told(job.reason, reason);
+                    plan.withheld = Some(pairing);
+                }
             }
         }
         Ok(plan)
@@ -343,6 +372,9 @@ impl Gateway {
     ) -> (Option<Arc<Answer>>, Result<i64, NotStored>) {
         let wire::Finished { answer, verdict } = finished;
         let answer = answer.map(Arc::new);
+        if let (Ok(()), Some(answer), Some(pairing)) = (verdict, &answer, &flown.plan.withheld) {
+            self.auditor.compare_behind(pairing.clone(), Arc::clone(answer));
+        }
         let stored = match (verdict, &answer) {
             (Err(why), _) => Err(why),
             (Ok(()), None) => Err(NotStored::Malformed),

@@ -2,16 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Gateway, identity::Question};
+use super::{Gateway, audit::Pairing, identity::Question};
 use crate::{
     clock::Timestamp,
     entry::Entry,
     freshness::{self, Freshness, Verdict},
+    key::Fingerprint,
     matcher::{self, Judgement, guard::Reading},
     metrics,
     outcome::{HitKind, MissReason, Outcome, StaleWhy},
     policy::{Classification, Facts, PolicySet, Sharing},
-    similarity::Embedding,
+    similarity::{Embedding, Similarity},
 };
 
 /// An entry about to be served.
@@ -25,6 +26,8 @@ pub struct Served {
     pub ttl_left: i64,
     /// Time since it was generated.
     pub age: Duration,
+    /// The question asked; the entry's own unless it was found by meaning.
+    pub asked: Fingerprint,
 }
 
 impl Served {
@@ -41,6 +44,8 @@ pub(super) enum Lookup {
     Serve(Served),
     /// Go on; the entry may be served should the upstream fail.
     Miss(MissReason, Option<Served>),
+    /// Go on; this would have been served by meaning, and the reason says why it is not.
+    Withheld(MissReason, Pairing),
 }
 
 /// The circumstances under which an entry is checked.
@@ -52,6 +57,7 @@ struct Check<'a> {
     /// The lifetimes of the question's own category, when it is known.
     own: Option<Freshness>,
     now: Timestamp,
+    asked: Fingerprint,
 }
 
 impl Gateway {
@@ -69,10 +75,14 @@ impl Gateway {
                 Ok(Some(hit)) => {
                     let kind = if hit.via_alias { HitKind::Alias } else { HitKind::Exact };
                     let own = rules_if_changed(&policies, &hit.entry, facts);
-                    let check = Check { question, policies: &policies, sharing, own, now };
+                    let check = Check { question, policies: &policies, sharing, own, now, asked: keys.fingerprint };
                     match check.usable(&hit.entry, kind) {
                         Lookup::Miss(reason, fallback) => miss = (reason, fallback.or(miss.1)),
-                        serve @ Lookup::Serve(_) => return serve,
+                        Lookup::Serve(served) => match self.withholds(question, &hit.entry, kind) {
+                            Some(why) => miss.0 = why,
+                            None => return Lookup::Serve(served),
+                        },
+                        withheld @ Lookup::Withheld(..) => return withheld,
                     }
                 }
                 Err(error) => {
@@ -91,10 +101,11 @@ impl Gateway {
             let keys = self.keys(question, sharing);
             let hit = self.parts.cache.find_hot(keys.fingerprint)?;
             let own = rules_if_changed(&policies, &hit.entry, facts);
-            let check = Check { question, policies: &policies, sharing, own, now };
-            match check.usable(&hit.entry, HitKind::Exact) {
-                Lookup::Serve(served) => Some(served),
-                Lookup::Miss(..) => None,
+            let check = Check { question, policies: &policies, sharing, own, now, asked: keys.fingerprint };
+            let kind = if hit.via_alias { HitKind::Alias } else { HitKind::Exact };
+            match check.usable(&hit.entry, kind) {
+                Lookup::Serve(served) if self.withholds(question, &hit.entry, kind).is_none() => Some(served),
+                Lookup::Serve(_) | Lookup::Miss(..) | Lookup::Withheld(..) => None,
             }
         })
     }
@@ -110,9 +121,10 @@ impl Gateway {
         let settings = &self.parts.settings.matcher;
         let policies = self.parts.policies.current();
         let sharing = class.policy.reuse.scope;
-        let check = Check { question, policies: &policies, sharing, own: Some(class.freshness), now };
         let keys = self.keys(question, sharing);
-        let asked = Reading::of(query);
+        let asked = keys.fingerprint;
+        let check = Check { question, policies: &policies, sharing, own: Some(class.freshness), now, asked };
+        let read = Reading::of(query);
         let metrics = &self.parts.metrics;
         let mut refusal = MissReason::Empty;
         for candidate in self.parts.cache.neighbours(&keys.partition, vector, settings.candidates, settings.floor) {
@@ -129,24 +141,56 @@ impl Gateway {
                 }
             };
             let Some(cached) = entry.query.as_deref() else { continue };
+            if self.parts.cache.is_blocked(entry.fingerprint, asked) {
+                refusal = worthier(refusal, MissReason::Blocked);
+                continue;
+            }
             let raised = question.directives.threshold;
-            let judgement = matcher::judge(&Reading::of(cached), &asked, candidate.similarity, raised, settings);
+            let judgement = matcher::judge(&Reading::of(cached), &read, candidate.similarity, raised, settings);
             let refused = match judgement.refused {
                 Some(refused) => refused,
                 None => match check.usable(&entry, HitKind::Semantic(candidate.similarity)) {
                     Lookup::Serve(served) => {
                         metrics.candidate(candidate.similarity, metrics::Verdict::Accepted);
+                        if let Some(why) = self.withholds(question, &entry, HitKind::Semantic(candidate.similarity)) {
+                            return self.withhold(why, Pairing { entry, asked }, candidate.similarity);
+                        }
                         self.parts.cache.alias(keys.fingerprint, &entry);
                         return Lookup::Serve(served);
                     }
-                    Lookup::Miss(reason, _) => reason,
+                    Lookup::Miss(reason, _) | Lookup::Withheld(reason, _) => reason,
                 },
             };
+            if raised.is_none() {
+                self.judge_behind(&entry, (asked, query), &judgement);
+            }
             refusal = worthier(refusal, refused);
             metrics.candidate(candidate.similarity, verdict(refused));
             self.explain_refusal(&judgement, &entry);
         }
         Lookup::Miss(refusal, None)
+    }
+
+    /// Why a hit may not be served although entry and policy allow it: found by meaning, in a category that serves the
+    /// same question only, or in shadow mode.
+    fn withholds(&self, question: &Question, entry: &Entry, kind: HitKind) -> Option<MissReason> {
+        match kind {
+            HitKind::Exact => None,
+            HitKind::Alias | HitKind::Semantic(_) => self.auditor.withholds(&entry.category, question.directives.mode),
+        }
+    }
+
+    fn withhold(&self, why: MissReason, pairing: Pairing, similarity: Similarity) -> Lookup {
+        let Pairing { entry, .. } = &pairing;
+        self.parts.metrics.withheld(why, &entry.category);
+        tracing::info!(
+            entry = %entry.id,
+            category = entry.category,
+            similarity = similarity.get(),
+            reason = why.as_str(),
+            "semantic hit withheld"
+        );
+        Lookup::Withheld(why, pairing)
     }
 
     fn explain_refusal(&self, judgement: &Judgement, entry: &Entry) {
@@ -163,7 +207,7 @@ impl Gateway {
 impl Check<'_> {
     /// Whether `entry` may be served to this question, now, under today's policy.
     fn usable(&self, entry: &Arc<Entry>, kind: HitKind) -> Lookup {
-        let Self { question, policies, sharing, own, now } = *self;
+        let Self { question, policies, sharing, own, now, asked } = *self;
         let policy = policies.get(&entry.category).unwrap_or_else(|| policies.default_policy());
         let Some(freshness) = self.lifetimes(policy.freshness, own) else {
             return Lookup::Miss(MissReason::Expired, None);
@@ -188,6 +232,7 @@ impl Check<'_> {
             outcome,
             ttl_left: assessed.ttl_remaining_secs(),
             age: assessed.age,
+            asked,
         };
         match assessed.verdict {
             Verdict::Fresh { .. } => Lookup::Serve(served(Outcome::Hit(kind))),
