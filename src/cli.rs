@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod doctor;
 mod explain;
+mod feedback;
 mod output;
 mod purge;
 mod serve;
@@ -49,6 +50,8 @@ enum Command {
     Doctor(doctor::Args),
     /// Take answers out of circulation in a running gateway.
     Purge(purge::Args),
+    /// Say of a served answer that it was wrong, stale or unsafe.
+    Feedback(feedback::Args),
 }
 
 /// Parses the process's arguments and runs the command they name.
@@ -61,6 +64,7 @@ pub fn run() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Purge(args) => purge::run(args),
+        Command::Feedback(args) => feedback::run(args),
     };
     match result {
         Ok(code) => code,
