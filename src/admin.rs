@@ -2,8 +2,10 @@
 //!
 //! Off loopback it needs a bearer token; health checks never do. Nothing here is on a client's path.
 
+mod audits;
 mod entries;
 mod explain;
+mod feedback;
 mod policies;
 mod purge;
 mod stats;
@@ -28,7 +30,7 @@ use serde::Serialize;
 
 use crate::{
     entry::EntryId,
-    gateway::Gateway,
+    gateway::{Gateway, feedback::NoRemedy},
     metrics::RemovalCause,
     store::{Hardness, Selector, StoreError, Upkeep},
 };
@@ -99,6 +101,9 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/semblance/policies", get(policies::list))
         .route("/semblance/policies/reload", post(policies::reload))
         .route("/semblance/explain", post(explain::explain))
+        .route("/semblance/feedback", post(feedback::feedback))
+        .route("/semblance/audits", get(audits::list))
+        .route("/semblance/audits/reset", post(audits::reset))
         .layer(middleware::from_fn_with_state(Arc::clone(&control), authorise));
     Router::new().route("/livez", get(live)).route("/readyz", get(ready)).merge(guarded).with_state(control)
 }
@@ -118,6 +123,8 @@ enum AdminError {
     NoEntry,
     #[error("the store failed: {0}")]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Feedback(#[from] NoRemedy),
     #[error("the embedder failed: {0}")]
     Embed(#[from] crate::embed::EmbedError),
 }
@@ -129,6 +136,8 @@ impl IntoResponse for AdminError {
             Self::Foreign => (StatusCode::FORBIDDEN, "foreign-origin"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request"),
             Self::NoEntry => (StatusCode::NOT_FOUND, "no-entry"),
+            Self::Feedback(NoRemedy::Store(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.reason()),
+            Self::Feedback(error) => (StatusCode::NOT_FOUND, error.reason()),
             Self::Store(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.reason()),
             Self::Embed(error) => (StatusCode::SERVICE_UNAVAILABLE, error.reason()),
         };
@@ -188,8 +197,8 @@ async fn ready(State(control): Shared) -> (StatusCode, Json<Health>) {
 async fn index() -> Json<serde_json::Value> {
     Json(serde_json::json!({
         "semblance": env!("CARGO_PKG_VERSION"),
-        "get": ["/livez", "/readyz", "/metrics", "/semblance/stats", "/semblance/entries", "/semblance/entries/{id}", "/semblance/policies"],
-        "post": ["/semblance/purge", "/semblance/explain", "/semblance/policies/reload"],
+        "get": ["/livez", "/readyz", "/metrics", "/semblance/stats", "/semblance/entries", "/semblance/entries/{id}", "/semblance/policies", "/semblance/audits"],
+        "post": ["/semblance/purge", "/semblance/explain", "/semblance/policies/reload", "/semblance/feedback", "/semblance/audits/reset"],
         "delete": ["/semblance/entries/{id}"],
     }))
 }

@@ -27,7 +27,7 @@ use crate::{
         pool::PoolSettings,
         remote::{RemoteEmbedder, RemoteSettings},
     },
-    gateway::{self, Gateway, Limits},
+    gateway::{self, Gateway, Judge, Limits, Oversight},
     http,
     index::partitions::{self, Partitions},
     jobs,
@@ -53,6 +53,8 @@ use crate::{
 
 /// The key that turns credentials into principals.
 const KEY_FILE: &str = "principal.key";
+/// Pairs that people marked wrong, as replay cases.
+const FEEDBACK_FILE: &str = "feedback.jsonl";
 /// Tokens that every remote embedder can be trusted to read.
 const REMOTE_WINDOW: usize = 512;
 /// Candidates verified at most; later ones are seldom right and each costs some ten milliseconds.
@@ -208,6 +210,7 @@ impl App {
         let store = || Arc::clone(&self.store);
         let parts = self.gateway.parts();
         self.tasks.spawn("learn-examples", jobs::learn_until_warm(gateway(), store(), stop()));
+        self.tasks.spawn("read-books", Arc::clone(self.gateway.auditor()).read_until_known());
         let re_embed = jobs::re_embed(store(), Arc::clone(&parts.cache), Arc::clone(&parts.embedder), stop());
         self.tasks.spawn("re-embed", re_embed);
         self.tasks.spawn("reap", jobs::reap(gateway(), store(), config.disk_budget_bytes, stop()));
@@ -304,7 +307,7 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
     if let Err(error) = jobs::rebuild_index(store.as_ref(), &cache, embedder.fingerprint()).await {
         tracing::warn!(reason = error.reason(), %error, "index not rebuilt, semantic hits start empty");
     }
-    Ok(Gateway::new(gateway::Parts {
+    let gateway = Gateway::new(gateway::Parts {
         cache,
         embedder,
         matcher: Matcher::new(matcher_settings(config), verifier),
@@ -315,7 +318,12 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
         metrics: Arc::new(Metrics::new()),
         principal_key: principal_key(&config.data_dir)?,
         settings: settings(config),
-    }))
+        oversight: oversight(config)?,
+    });
+    if let Err(error) = gateway.auditor().read().await {
+        tracing::warn!(reason = error.reason(), %error, "audit books not read yet");
+    }
+    Ok(gateway)
 }
 
 async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
@@ -395,6 +403,17 @@ fn settings(config: &Config) -> gateway::Settings {
         allow_anonymous: config.allow_anonymous,
         finish_without_clients: config.client_gone == ClientGone::Finish,
     }
+}
+
+/// Shadow mode, where feedback is written down, and the judge.
+fn oversight(config: &Config) -> Result<Oversight, StartError> {
+    let judge = config.judge.as_ref().map(|judge| {
+        let upstream = Arc::new(HttpUpstream::new(&judge.url, config.timeouts)?);
+        let api_key = judge.api_key.as_ref().map(config::Secret::expose);
+        Ok::<_, ConfigProblem>(Arc::new(Judge::new(upstream, judge.model.clone(), api_key, judge.margin)))
+    });
+    let feedback_file = Some(config.data_dir.join(FEEDBACK_FILE));
+    Ok(Oversight { shadow: config.shadow, feedback_file, judge: judge.transpose()? })
 }
 
 /// The hit decision's bounds; a value that is no similarity was refused by the configuration.

@@ -4,6 +4,7 @@
 //! and purges: whatever a purge selects is refused when its generation began earlier (I6), and a row read before the
 //! purge never enters the hot tier after it.
 
+mod blocked;
 pub mod hot;
 mod purges;
 
@@ -13,13 +14,15 @@ use std::{
 };
 
 use crate::{
+    clock::Timestamp,
     entry::{Entry, EntryId},
     index::{Candidate, partitions::Partitions},
     key::{Fingerprint, Partition},
     outcome::NotStored,
     similarity::{Embedding, Similarity},
-    store::{Durability, Hardness, Selector, StoreError, Upkeep},
+    store::{Durability, Hardness, Selector, StoreError, Upkeep, verdicts::Pair},
 };
+use blocked::Blocked;
 use hot::Hot;
 pub use purges::Epoch;
 use purges::PurgeLog;
@@ -40,6 +43,7 @@ pub struct Cache {
     index: Arc<Partitions>,
     hot: Hot,
     purges: Mutex<PurgeLog>,
+    blocked: Mutex<Blocked>,
     /// Entries served since the last [`Cache::take_used`]: what eviction must spare.
     used: Mutex<HashSet<EntryId>>,
 }
@@ -47,7 +51,8 @@ pub struct Cache {
 impl Cache {
     /// A cache over `store`; `hot_bytes` bounds the hot tier.
     pub fn new(store: Arc<dyn Upkeep>, index: Arc<Partitions>, hot_bytes: u64) -> Self {
-        Self { store, index, hot: Hot::new(hot_bytes), purges: Mutex::default(), used: Mutex::default() }
+        let hot = Hot::new(hot_bytes);
+        Self { store, index, hot, purges: Mutex::default(), blocked: Mutex::default(), used: Mutex::default() }
     }
 
     /// The store underneath.
@@ -67,19 +72,55 @@ impl Cache {
 
     /// The entry of `fingerprint`, hot tier first.
     pub async fn find(&self, fingerprint: Fingerprint) -> Result<Option<Hit>, StoreError> {
-        if let Some(hit) = self.hot.find(fingerprint) {
+        if let Some(hit) = self.find_hot(fingerprint) {
             return Ok(Some(hit));
         }
         let read_at = self.purges().changes();
         let Some(found) = self.store.find(fingerprint).await? else { return Ok(None) };
         let hit = Hit { entry: Arc::new(found.entry), via_alias: found.via_alias };
+        if self.is_blocked(hit.entry.fingerprint, fingerprint) {
+            return Ok(None);
+        }
         self.warm(read_at, fingerprint, &hit);
         Ok(Some(hit))
     }
 
     /// The entry of `fingerprint`, if the hot tier has it.
     pub fn find_hot(&self, fingerprint: Fingerprint) -> Option<Hit> {
-        self.hot.find(fingerprint)
+        self.hot.find(fingerprint).filter(|hit| !self.is_blocked(hit.entry.fingerprint, fingerprint))
+    }
+
+    /// Reads the pairs that must not share an answer; before that none is known.
+    pub async fn load_blocked(&self) -> Result<(), StoreError> {
+        for pair in self.store.blocked().await? {
+            self.blocked().insert(pair);
+        }
+        Ok(())
+    }
+
+    /// Whether two questions must not share an answer. A question always shares its own.
+    pub fn is_blocked(&self, cached: Fingerprint, asked: Fingerprint) -> bool {
+        cached != asked && self.blocked().contains(Pair::of(cached, asked))
+    }
+
+    /// From now on, over restarts and for later answers too, the two questions do not share an answer. Each keeps its
+    /// own. Returns, once that is on disk, whether it is news; `why` is a stable token.
+    pub async fn block(
+        &self,
+        cached: Fingerprint,
+        asked: Fingerprint,
+        why: &'static str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        if cached == asked {
+            return Ok(false);
+        }
+        let pair = Pair::of(cached, asked);
+        let new = self.blocked().insert(pair);
+        self.hot.forget_alias(cached);
+        self.hot.forget_alias(asked);
+        self.store.block(pair, why, now).await?;
+        Ok(new)
     }
 
     /// The live entry of `id`, hot tier first.
@@ -129,6 +170,9 @@ impl Cache {
 
     /// Remembers another wording of a live entry: it is served at exact speed from now on.
     pub fn alias(&self, wording: Fingerprint, entry: &Arc<Entry>) {
+        if self.is_blocked(entry.fingerprint, wording) {
+            return;
+        }
         let _ordered = self.purges();
         self.hot.alias(wording, entry.id);
         if let Err(error) = self.store.alias(wording, entry.id) {
@@ -199,6 +243,10 @@ impl Cache {
                 self.hot.alias(fingerprint, hit.entry.id);
             }
         }
+    }
+
+    fn blocked(&self) -> std::sync::MutexGuard<'_, Blocked> {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn purges(&self) -> std::sync::MutexGuard<'_, PurgeLog> {

@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod doctor;
 mod explain;
+mod feedback;
 mod output;
 mod purge;
 mod replay;
@@ -56,6 +57,8 @@ enum Command {
     Tune(tune::Args),
     /// Take answers out of circulation in a running gateway.
     Purge(purge::Args),
+    /// Say of a served answer that it was wrong, stale or unsafe.
+    Feedback(feedback::Args),
 }
 
 /// Parses the process's arguments and runs the command they name.
@@ -70,6 +73,7 @@ pub fn run() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Tune(args) => tune::run(&args),
         Command::Purge(args) => purge::run(args),
+        Command::Feedback(args) => feedback::run(args),
     };
     match result {
         Ok(code) => code,

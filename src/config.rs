@@ -122,6 +122,19 @@ pub struct MatcherConfig {
     pub candidates: usize,
 }
 
+/// A language model that judges close refusals in the background.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JudgeConfig {
+    /// Base URL of its OpenAI-compatible API.
+    pub url: String,
+    /// Its model.
+    pub model: String,
+    /// Its key, when it wants one.
+    pub api_key: Option<Secret>,
+    /// How far below the bar a candidate may be to be put to it.
+    pub margin: f32,
+}
+
 /// What happens to an upstream call whose client has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientGone {
@@ -172,6 +185,10 @@ pub struct Config {
     pub seal_at: usize,
     /// Candidates.
     pub matcher: MatcherConfig,
+    /// True when nothing is served by meaning, only recorded.
+    pub shadow: bool,
+    /// The judge, where there is one.
+    pub judge: Option<JudgeConfig>,
     /// How long a drain waits for work in flight.
     pub drain: Duration,
 }

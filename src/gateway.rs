@@ -3,16 +3,21 @@
 //! [`Gateway::answer`] reads top to bottom as design.md section 2. Cache trouble never fails a request: it becomes a
 //! miss with a reason and the upstream answers; identity trouble always fails it (I7).
 
+mod audit;
 mod category;
+pub mod feedback;
 pub mod flight;
 mod identity;
+mod judge;
 pub mod lead;
 mod lookup;
+mod recent;
 mod reply;
 mod report;
 mod tape;
 
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -35,10 +40,13 @@ use crate::{
     upstream::{Upstream, UpstreamBody},
     wire::{Family, RecordSettings, chat::ChatSettings},
 };
+pub use audit::Auditor;
 use flight::{FlightKey, Flights, Joined};
 use identity::{Question, Unanswerable};
+pub use judge::Judge;
 use lead::Job;
 use lookup::Lookup;
+use recent::Recent;
 pub use reply::{Reply, ReplyBody};
 use report::{Followed, Ticket};
 
@@ -75,6 +83,17 @@ pub struct Settings {
     pub allow_anonymous: bool,
     /// When every client of a flight has gone: finish and keep the answer, or cancel.
     pub finish_without_clients: bool,
+}
+
+/// How the gateway watches over its own hits.
+#[derive(Debug, Clone, Default)]
+pub struct Oversight {
+    /// Look up by meaning, record what is found, serve none of it.
+    pub shadow: bool,
+    /// Where wrong pairs are appended as replay cases.
+    pub feedback_file: Option<PathBuf>,
+    /// Asked about close refusals.
+    pub judge: Option<Arc<Judge>>,
 }
 
 /// A client's request, before it is understood.
@@ -115,6 +134,8 @@ pub struct Parts {
     pub principal_key: PrincipalKey,
     /// The rest.
     pub settings: Settings,
+    /// Shadow mode, feedback and judge.
+    pub oversight: Oversight,
 }
 
 /// The gateway.
@@ -124,6 +145,8 @@ pub struct Gateway {
     flights: Flights,
     alone: lead::Remembered,
     refreshed: lead::Remembered,
+    auditor: Arc<Auditor>,
+    recent: Recent,
     examples: watch::Sender<Option<Learnt>>,
     /// Until then a request may wait for the examples.
     warm_until: Mutex<tokio::time::Instant>,
@@ -141,10 +164,12 @@ impl Gateway {
     pub fn new(parts: Parts) -> Arc<Self> {
         let flights = Flights::new(parts.settings.limits.followers);
         Arc::new(Self {
+            auditor: Auditor::new(&parts),
             parts,
             flights,
             alone: lead::Remembered::default(),
             refreshed: lead::Remembered::default(),
+            recent: Recent::default(),
             examples: watch::Sender::new(None),
             warm_until: Mutex::new(tokio::time::Instant::now() + WARM_UP),
         })
@@ -158,6 +183,11 @@ impl Gateway {
     /// What it was made of.
     pub const fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// The books of wrong hits.
+    pub const fn auditor(&self) -> &Arc<Auditor> {
+        &self.auditor
     }
 
     /// Running flights.
@@ -236,7 +266,7 @@ impl Gateway {
     }
 
     async fn answer_question(self: &Arc<Self>, call: Call, question: Question, ticket: &mut Ticket) -> Reply {
-        ticket.model(&question.request.model);
+        ticket.question(&question);
         let facts = question.facts(&call);
         let (reason, fallback) = match self.look_up_exact(&question, &facts, ticket.now()).await {
             Lookup::Serve(served) => {
@@ -246,6 +276,7 @@ impl Gateway {
                 return ticket.serve(&served, question.request.shape);
             }
             Lookup::Miss(reason, fallback) => (reason, fallback),
+            Lookup::Withheld(reason, _) => (reason, None),
         };
         let rules = self.parts.policies.current().classify_by_rules(&facts);
         if rules.decided && rules.is_never_cached() {

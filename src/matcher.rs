@@ -5,6 +5,8 @@
 //! must reach the bar that the category's budget of wrong hits asks for. Where no verifier runs, a high similarity
 //! takes its place. Finding the neighbours is the cache's work.
 
+pub mod agreement;
+pub mod audit;
 pub mod calibration;
 pub mod guard;
 pub mod verifier;

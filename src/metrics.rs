@@ -143,6 +143,11 @@ pub struct Metrics {
     saved_tokens: Counters<1>,
     saved_usd: Counter<f64, AtomicU64>,
     feedback: Counters<1>,
+    audits: Counters<2>,
+    withheld: Counters<2>,
+    judged: Counters<1>,
+    tripped: Family<Labels<1>, Gauge>,
+    wrong_hit_bound: Family<Labels<1>, Gauge<f64, AtomicU64>>,
     entries: Gauge,
     aliases: Gauge,
     entry_bytes: Gauge,
@@ -186,6 +191,10 @@ fn label<const N: usize>(pairs: [(&'static str, &'static str); N]) -> Labels<N> 
     pairs.map(|(name, value)| (name, Cow::Borrowed(value)))
 }
 
+fn by_category(name: &'static str, value: &'static str, category: &str) -> Labels<2> {
+    [(name, Cow::Borrowed(value)), ("category", Cow::Owned(category.to_owned()))]
+}
+
 impl Metrics {
     /// All metrics, at zero.
     pub fn new() -> Self {
@@ -208,6 +217,11 @@ impl Metrics {
             saved_tokens: Family::default(),
             saved_usd: Counter::default(),
             feedback: Family::default(),
+            audits: Family::default(),
+            withheld: Family::default(),
+            judged: Family::default(),
+            tripped: Family::default(),
+            wrong_hit_bound: Family::default(),
             entries: Gauge::default(),
             aliases: Gauge::default(),
             entry_bytes: Gauge::default(),
@@ -221,6 +235,7 @@ impl Metrics {
         };
         metrics.register_requests();
         metrics.register_cache();
+        metrics.register_verdicts();
         metrics.register_state();
         metrics.start_at_zero();
         metrics
@@ -243,7 +258,20 @@ impl Metrics {
         r.register("upstream_duration_seconds", "From request to response head", self.upstream_duration.clone());
         r.register("saved_tokens", "Tokens that hits did not buy again, by direction", self.saved_tokens.clone());
         r.register("saved_usd", "US dollars that hits saved, where prices are known", self.saved_usd.clone());
+    }
+
+    fn register_verdicts(&mut self) {
+        let Self { registry: r, .. } = self;
         r.register("feedback", "Verdicts on served answers, by verdict", self.feedback.clone());
+        r.register("audits", "Cached answers compared with fresh ones, by result and category", self.audits.clone());
+        r.register("withheld", "Semantic hits not served, by reason and category", self.withheld.clone());
+        r.register("judged", "Candidates put to the judge, by verdict", self.judged.clone());
+        r.register("tripped", "1 while a category serves the same question only", self.tripped.clone());
+        r.register(
+            "wrong_hit_bound",
+            "Upper 95 % bound on a category's share of wrong semantic hits",
+            self.wrong_hit_bound.clone(),
+        );
     }
 
     fn register_cache(&mut self) {
@@ -386,6 +414,28 @@ impl Metrics {
     /// Counts a verdict on a served answer; `verdict` is one of the API's closed list.
     pub fn feedback(&self, verdict: &'static str) {
         self.feedback.get_or_create(&label([("verdict", verdict)])).inc();
+    }
+
+    /// Counts a comparison of a cached answer with a fresh one, or why there was none.
+    pub fn audit(&self, result: &'static str, category: &str) {
+        self.audits.get_or_create(&by_category("result", result, category)).inc();
+    }
+
+    /// Counts a semantic hit that was not served.
+    pub fn withheld(&self, reason: MissReason, category: &str) {
+        self.withheld.get_or_create(&by_category("reason", reason.as_str(), category)).inc();
+    }
+
+    /// Counts a candidate put to the judge; `verdict` is one of a closed list.
+    pub fn judged(&self, verdict: &'static str) {
+        self.judged.get_or_create(&label([("verdict", verdict)])).inc();
+    }
+
+    /// Shows a category's wrong hits: whether it is tripped, and the upper bound on their share.
+    pub fn set_wrong_hits(&self, category: &str, tripped: bool, bound: f64) {
+        let labels = [("category", Cow::Owned(category.to_owned()))];
+        self.tripped.get_or_create(&labels).set(i64::from(tripped));
+        self.wrong_hit_bound.get_or_create(&labels).set(bound);
     }
 
     /// Counts a reload of the policies.

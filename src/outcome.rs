@@ -77,6 +77,12 @@ reasons! {
         VerifierRejected => "verifier-rejected",
         /// A neighbour could not be verified: the verifier failed or was too slow.
         VerifierDown => "verifier-down",
+        /// A neighbour was found wrong for this question earlier, by audit, feedback or judge.
+        Blocked => "blocked",
+        /// A neighbour was accepted and not served: its category has too many wrong hits.
+        Tripped => "tripped",
+        /// A neighbour was accepted and not served: in shadow mode nothing is.
+        Shadow => "shadow",
         /// The entry is too old, or too young for the request's bounds.
         Expired => "expired",
         /// The entry's answer is longer than the request allows.

@@ -1,7 +1,8 @@
 //! The truth: entries, aliases, purges (I10). Index and hot tier are derived from it.
 //!
 //! One implementation, [`sqlite`]; the contract is the traits' docs and their conformance suite. [`Store`] is what a
-//! request and an operator need, [`Upkeep`] what start-up and the background jobs need.
+//! request and an operator need, [`Upkeep`] what start-up and the background jobs need, [`verdicts::Verdicts`] what
+//! audits and feedback found out.
 //! Writes are ordered: what is submitted first is applied first, so a purge submitted after an admission removes it.
 //! A write is submitted when the method is called, not when its future is first polled, and dropping the future does
 //! not take it back.
@@ -10,6 +11,7 @@
 mod conformance;
 pub mod failing;
 pub mod sqlite;
+pub mod verdicts;
 
 use futures_util::future::BoxFuture;
 
@@ -287,7 +289,7 @@ pub struct Expired {
 
 /// What start-up and the background jobs ask of a store. Whatever removes entries returns their ids, so that index and
 /// hot tier can follow.
-pub trait Upkeep: Store {
+pub trait Upkeep: Store + verdicts::Verdicts {
     /// Up to `limit` vectors after `after`, for a rebuild of the index. Unreadable vectors are left out.
     fn vectors(&self, after: Option<EntryId>, limit: u32) -> BoxFuture<'_, Result<Page<StoredVector>, StoreError>>;
 

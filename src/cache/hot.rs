@@ -72,6 +72,13 @@ impl Hot {
         self.fingerprints.insert(fingerprint, Pointer { id, alias: true });
     }
 
+    /// Forgets what `fingerprint` is another wording of; an entry of its own stays.
+    pub fn forget_alias(&self, fingerprint: Fingerprint) {
+        if self.fingerprints.get(&fingerprint).is_some_and(|pointer| pointer.alias) {
+            self.fingerprints.remove(&fingerprint);
+        }
+    }
+
     /// Removes an entry and with it all its wordings.
     pub fn remove(&self, id: EntryId) {
         self.entries.remove(&id);

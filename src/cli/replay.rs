@@ -132,11 +132,8 @@ pub(super) async fn replay(cases: &[Case], pool: bool, policies: Option<&PathBuf
     let bars = parts.matcher.verifier().map_or_else(Vec::new, |verifier| verifier.calibration().lines().collect());
     let replayer = Replayer { gateway, script, hand };
     let bar = progress(cases.len());
-    let records = if pool {
-        replayer.pooled(cases, || bar.inc(1)).await
-    } else {
-        replayer.alone(cases, || bar.inc(1)).await
-    };
+    let records =
+        if pool { replayer.pooled(cases, || bar.inc(1)).await } else { replayer.alone(cases, || bar.inc(1)).await };
     bar.finish_and_clear();
     tasks.drain(Duration::from_secs(5)).await;
     Ok(Replayed { records, policies, bars })

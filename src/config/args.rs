@@ -202,4 +202,23 @@ settings! {
     /// Candidates looked at (8)
     #[arg(long, env = "SEMBLANCE_MATCHER_CANDIDATES", value_name = "N", hide_short_help = true)]
     matcher_candidates: u64 = "matcher.candidates",
+    /// Look up by meaning, record what would have been served, and serve none of it (false)
+    ///
+    /// For a trial on live traffic: every answer comes from the provider or from the very same question.
+    #[arg(long, env = "SEMBLANCE_SHADOW", value_name = "true|false", hide_short_help = true)]
+    shadow: bool = "shadow",
+    /// Base URL of an OpenAI-compatible model that judges close refusals in the background
+    ///
+    /// The two questions are sent to it. A yes makes the wording known for next time, a no blocks the pair.
+    #[arg(long, env = "SEMBLANCE_JUDGE_URL", value_name = "URL", hide_short_help = true)]
+    judge_url: String = "judge.url",
+    /// Model of the judge
+    #[arg(long, env = "SEMBLANCE_JUDGE_MODEL", value_name = "MODEL", hide_short_help = true)]
+    judge_model: String = "judge.model",
+    /// Name of the variable that holds the judge's key
+    #[arg(long, env = "SEMBLANCE_JUDGE_API_KEY_ENV", value_name = "NAME", hide_short_help = true)]
+    judge_api_key_env: String = "judge.api_key_env",
+    /// How far below the bar a candidate may be to be put to the judge (0.10)
+    #[arg(long, env = "SEMBLANCE_JUDGE_MARGIN", value_name = "MARGIN", hide_short_help = true)]
+    judge_margin: f64 = "judge.margin",
 }

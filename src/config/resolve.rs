@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    ClientGone, Config, ConfigFile, EmbedderConfig, EmbedderKind, Limits, MatcherConfig, Problem, Secret, ServeArgs,
-    UpstreamChoice, args::Typed, problem::Origin, value::ByteSize,
+    ClientGone, Config, ConfigFile, EmbedderConfig, EmbedderKind, JudgeConfig, Limits, MatcherConfig, Problem, Secret,
+    ServeArgs, UpstreamChoice, args::Typed, problem::Origin, value::ByteSize,
 };
 use crate::{
     index::segmented::DEFAULT_SEAL_AT,
@@ -72,6 +72,8 @@ impl Check<'_> {
             embedder: self.embedder(typed),
             seal_at: self.count("index.seal_at", typed.index_seal_at.as_ref(), DEFAULT_SEAL_AT as u64, 64..=10_000_000),
             matcher: self.matcher(typed),
+            shadow: typed.shadow.as_ref().is_some_and(|typed| typed.value),
+            judge: self.judge(typed),
             drain: self.time("drain_ms", typed.drain_ms.as_ref(), 10_000, 0),
         }
     }
@@ -233,16 +235,39 @@ impl Check<'_> {
         if let Some(typed) = typed.embedder_url.as_ref().filter(|_| !url.is_empty()) {
             self.url("embedder.url", typed);
         }
-        let api_key = typed.embedder_api_key_env.as_ref().and_then(|typed| {
-            let key = (self.environment)(&typed.value);
-            if key.is_none() {
-                let what = format!("variable {:?} is not set; set it, or name another one", typed.value);
-                self.report("embedder.api_key_env", typed, what);
-            }
-            key.map(Secret::new)
-        });
+        let api_key = self.key_in("embedder.api_key_env", typed.embedder_api_key_env.as_ref());
         let dimensions = self.count("embedder.dimensions", typed.embedder_dimensions.as_ref(), 1536, 1..=65_536);
         EmbedderKind::Remote { url, model, dimensions, api_key }
+    }
+
+    /// The key in the variable that a setting names.
+    fn key_in(&mut self, key: &str, typed: Option<&Typed<String>>) -> Option<Secret> {
+        let typed = typed?;
+        let found = (self.environment)(&typed.value);
+        if found.is_none() {
+            let what = format!("variable {:?} is not set; set it, or name another one", typed.value);
+            self.report(key, typed, what);
+        }
+        found.map(Secret::new)
+    }
+
+    fn judge(&mut self, typed: &ConfigFile) -> Option<JudgeConfig> {
+        let margin = self.number("judge.margin", typed.judge_margin.as_ref(), 0.10, 0.0..=1.0);
+        let Some(url) = &typed.judge_url else {
+            for (key, typed) in [("judge.model", &typed.judge_model), ("judge.api_key_env", &typed.judge_api_key_env)] {
+                if let Some(typed) = typed {
+                    self.report(key, typed, "is for a judge; set judge.url as well or remove it");
+                }
+            }
+            return None;
+        };
+        self.url("judge.url", url);
+        let model = typed.judge_model.as_ref().map(|typed| typed.value.clone()).unwrap_or_default();
+        if model.trim().is_empty() {
+            self.report("judge.model", url, "is needed for a judge; set it as well");
+        }
+        let api_key = self.key_in("judge.api_key_env", typed.judge_api_key_env.as_ref());
+        Some(JudgeConfig { url: url.value.trim().to_owned(), model, api_key, margin: single(margin) })
     }
 
     fn matcher(&mut self, typed: &ConfigFile) -> MatcherConfig {

@@ -12,6 +12,7 @@ use quick_cache::sync::Cache as Bounded;
 
 use super::{
     Call, Gateway,
+    audit::{Pairing, Reading},
     category::Told,
     flight::{Chunk, End, FlightKey, Joined, Leader},
     identity::Question,
@@ -24,7 +25,7 @@ use crate::{
     entry::Entry,
     headers,
     matcher::guard,
-    outcome::{BypassReason, MissReason, NotStored},
+    outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
     policy::{Facts, Tier, Write},
     store::Durability,
     upstream::{UpstreamBody, UpstreamError, UpstreamRequest, UpstreamResponse},
@@ -139,6 +140,8 @@ struct Plan {
     by_meaning: bool,
     reason: MissReason,
     fallback: Option<Served>,
+    /// What would have been served by meaning, to be compared with what the upstream says.
+    withheld: Option<Pairing>,
 }
 
 /// How a body's copying ended.
@@ -192,6 +195,7 @@ impl Gateway {
         let plan = match plan {
             Ok(plan) => plan,
             Err(head) => {
+                self.watch(&job, &head);
                 let stale = matches!(&head, Head::Entry(served) if served.needs_refresh());
                 leader.resolve(head);
                 if stale {
@@ -206,12 +210,32 @@ impl Gateway {
         self.fly(leader, &job, plan).await;
     }
 
+    /// Books a hit by meaning, and asks some of them again in the background.
+    fn watch(&self, job: &Job, head: &Head) {
+        let Head::Entry(served) = head else { return };
+        let (Outcome::Hit(HitKind::Semantic(_)) | Outcome::StaleHit(HitKind::Semantic(_), _)) = served.outcome else {
+            return;
+        };
+        let Served { entry, asked, .. } = served;
+        self.auditor.served(&entry.category);
+        let policies = self.parts.policies.current();
+        let share = policies.get(&entry.category).unwrap_or_else(|| policies.default_policy()).reuse.audit;
+        // A stale answer may differ for its age, which says nothing about the pairing.
+        let comparable = matches!(served.outcome, Outcome::Hit(_)) && !job.question.directives.only_if_cached;
+        if comparable && fastrand::f64() < share {
+            let reading = Reading { family: job.question.request.family, wants_json: job.question.request.wants_json };
+            let pairing = Pairing { entry: Arc::clone(entry), asked: *asked };
+            self.auditor.ask_again_behind(pairing, upstream_request(job), reading);
+        }
+    }
+
     /// Category and neighbours: everything before the upstream. `Err` is an answer without it.
     async fn plan(&self, job: &Job, facts: &Facts<'_>, now: Timestamp) -> Result<Plan, Head> {
         let question = &job.question;
         let told = self.tell_category(question, facts).await?;
         let by_meaning = told.class.policy.reuse.tier == Tier::Semantic && told.vector.is_some() && may_match(question);
-        let mut plan = Plan { told, by_meaning, reason: job.reason, fallback: job.fallback.clone() };
+        let fallback = job.fallback.clone();
+        let mut plan = Plan { told, by_meaning, reason: job.reason, fallback, withheld: None };
         if job.reason == MissReason::Refresh || job.background {
             return Ok(plan);
         }
@@ -225,6 +249,10 @@ impl Gateway {
                 Lookup::Miss(reason, stale) => {
                     plan.reason = first_told(job.reason, reason);
                     plan.fallback = plan.fallback.or(stale);
+                }
+                Lookup::Withheld(reason, pairing) => {
+                    plan.reason = first_told(job.reason, reason);
+                    plan.withheld = Some(pairing);
                 }
             }
         }
@@ -412,6 +440,9 @@ impl Gateway {
     ) -> (Option<Arc<Answer>>, Result<i64, NotStored>) {
         let wire::Finished { answer, verdict, whole: _ } = finished;
         let answer = answer.map(Arc::new);
+        if let (Ok(()), Some(answer), Some(pairing)) = (verdict, &answer, &flown.plan.withheld) {
+            self.auditor.compare_behind(pairing.clone(), Arc::clone(answer));
+        }
         let stored = match (verdict, &answer) {
             (Err(why), _) => Err(why),
             (Ok(()), None) => Err(NotStored::Malformed),

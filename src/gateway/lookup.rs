@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Gateway, identity::Question};
+use super::{Gateway, audit::Pairing, identity::Question};
 use crate::{
     clock::Timestamp,
     entry::Entry,
@@ -26,6 +26,8 @@ pub struct Served {
     pub ttl_left: i64,
     /// Time since it was generated.
     pub age: Duration,
+    /// The question asked; the entry's own unless it was found by meaning.
+    pub asked: Fingerprint,
 }
 
 impl Served {
@@ -42,6 +44,8 @@ pub(super) enum Lookup {
     Serve(Served),
     /// Go on; the entry may be served should the upstream fail.
     Miss(MissReason, Option<Served>),
+    /// Go on; this would have been served by meaning, and the reason says why it is not.
+    Withheld(MissReason, Pairing),
 }
 
 /// The circumstances under which an entry is checked.
@@ -53,6 +57,7 @@ struct Check<'a> {
     /// The lifetimes of the question's own category, when it is known.
     own: Option<Freshness>,
     now: Timestamp,
+    asked: Fingerprint,
 }
 
 /// A question on its way past its neighbours.
@@ -80,10 +85,14 @@ impl Gateway {
                 Ok(Some(hit)) => {
                     let kind = if hit.via_alias { HitKind::Alias } else { HitKind::Exact };
                     let own = by_rules(&policies, facts);
-                    let check = Check { question, policies: &policies, sharing, own, now };
+                    let check = Check { question, policies: &policies, sharing, own, now, asked: keys.fingerprint };
                     match check.usable(&hit.entry, kind) {
                         Lookup::Miss(reason, fallback) => miss = (reason, fallback.or(miss.1)),
-                        serve @ Lookup::Serve(_) => return serve,
+                        Lookup::Serve(served) => match self.withholds(question, &hit.entry, kind) {
+                            Some(why) => miss.0 = why,
+                            None => return Lookup::Serve(served),
+                        },
+                        withheld @ Lookup::Withheld(..) => return withheld,
                     }
                 }
                 Err(error) => {
@@ -106,10 +115,10 @@ impl Gateway {
                 return None;
             }
             let own = by_rules(&policies, facts);
-            let check = Check { question, policies: &policies, sharing, own, now };
+            let check = Check { question, policies: &policies, sharing, own, now, asked: keys.fingerprint };
             match check.usable(&hit.entry, kind) {
-                Lookup::Serve(served) => Some(served),
-                Lookup::Miss(..) => None,
+                Lookup::Serve(served) if self.withholds(question, &hit.entry, kind).is_none() => Some(served),
+                Lookup::Serve(_) | Lookup::Miss(..) | Lookup::Withheld(..) => None,
             }
         })
     }
@@ -125,10 +134,11 @@ impl Gateway {
         let settings = self.parts.matcher.settings();
         let policies = self.parts.policies.current();
         let sharing = class.policy.reuse.scope;
-        let check = Check { question, policies: &policies, sharing, own: Some(class.freshness), now };
         let keys = self.keys(question, sharing);
+        let asked = keys.fingerprint;
+        let check = Check { question, policies: &policies, sharing, own: Some(class.freshness), now, asked };
         let terms = Terms::of(&class.policy, question.directives.threshold);
-        let sought = Sought { check, asked: Asked::new(query), terms, wording: keys.fingerprint };
+        let sought = Sought { check, asked: Asked::new(query), terms, wording: asked };
         let metrics = &self.parts.metrics;
         let (mut refusal, mut verified, mut stale) = (MissReason::Empty, 0, None);
         for candidate in self.parts.cache.neighbours(&keys.partition, vector, settings.candidates, settings.floor) {
@@ -144,12 +154,19 @@ impl Gateway {
                     return Lookup::Miss(MissReason::CacheError, None);
                 }
             };
+            if self.parts.cache.is_blocked(entry.fingerprint, asked) {
+                refusal = worthier(refusal, MissReason::Blocked);
+                continue;
+            }
             let Some((judgement, outcome)) = self.consider(&sought, candidate.similarity, &entry).await else {
                 continue;
             };
             match outcome {
                 Lookup::Serve(served) => {
                     metrics.candidate(candidate.similarity, metrics::Verdict::Accepted);
+                    if let Some(why) = self.withholds(question, &entry, HitKind::Semantic(candidate.similarity)) {
+                        return self.withhold(why, Pairing { entry, asked }, candidate.similarity);
+                    }
                     // An alias is found without asking for its category again, so it must not lose anything by that.
                     let parents = sought.check.policy(&entry).freshness;
                     if parents.tightened(class.freshness) == parents {
@@ -158,11 +175,15 @@ impl Gateway {
                     return Lookup::Serve(served);
                 }
                 Lookup::Miss(refused, fallback) => {
+                    if question.directives.threshold.is_none() {
+                        self.judge_behind(&entry, (asked, query), &judgement);
+                    }
                     stale = stale.or(fallback);
                     refusal = worthier(refusal, refused);
                     metrics.candidate(candidate.similarity, verdict(refused));
                     self.explain_refusal(&judgement, &entry);
                 }
+                withheld @ Lookup::Withheld(..) => return withheld,
             }
             verified += usize::from(judgement.p_same.is_some());
             if verified >= settings.verified {
@@ -196,6 +217,28 @@ impl Gateway {
         Some((judgement, outcome))
     }
 
+    /// Why a hit may not be served although entry and policy allow it: found by meaning, in a category that serves the
+    /// same question only, or in shadow mode.
+    fn withholds(&self, question: &Question, entry: &Entry, kind: HitKind) -> Option<MissReason> {
+        match kind {
+            HitKind::Exact => None,
+            HitKind::Alias | HitKind::Semantic(_) => self.auditor.withholds(&entry.category, question.directives.mode),
+        }
+    }
+
+    fn withhold(&self, why: MissReason, pairing: Pairing, similarity: Similarity) -> Lookup {
+        let Pairing { entry, .. } = &pairing;
+        self.parts.metrics.withheld(why, &entry.category);
+        tracing::info!(
+            entry = %entry.id,
+            category = entry.category,
+            similarity = similarity.get(),
+            reason = why.as_str(),
+            "semantic hit withheld"
+        );
+        Lookup::Withheld(why, pairing)
+    }
+
     fn explain_refusal(&self, judgement: &Judgement, entry: &Entry) {
         tracing::debug!(
             entry = %entry.id,
@@ -217,7 +260,7 @@ impl Check<'_> {
 
     /// Whether `entry` may be served to this question, now, under today's policy.
     fn usable(&self, entry: &Arc<Entry>, kind: HitKind) -> Lookup {
-        let Self { question, sharing, own, now, .. } = *self;
+        let Self { question, sharing, own, now, asked, .. } = *self;
         let policy = self.policy(entry);
         let Some(freshness) = self.lifetimes(policy.freshness, own) else {
             return Lookup::Miss(MissReason::Expired, None);
@@ -245,6 +288,7 @@ impl Check<'_> {
             outcome,
             ttl_left: assessed.ttl_remaining_secs(),
             age: assessed.age,
+            asked,
         };
         match assessed.verdict {
             Verdict::Fresh { .. } => Lookup::Serve(served(Outcome::Hit(kind))),

@@ -9,8 +9,10 @@ use http::{HeaderValue, StatusCode, header};
 use super::{
     Call, Gateway, Reply, ReplyBody,
     flight::{Chunk, End, Reader},
+    identity::Question,
     lead::{Head, Landed, Opening},
     lookup::Served,
+    recent::Recalled,
     reply::{self, insert_text},
 };
 use crate::{
@@ -38,6 +40,8 @@ pub(super) struct Ticket {
     started: tokio::time::Instant,
     now: Timestamp,
     model: String,
+    /// The question, if it may be matched by meaning.
+    asked: Option<String>,
     category: String,
     outcome: Outcome,
     error: Option<&'static str>,
@@ -68,6 +72,7 @@ impl Ticket {
             started: tokio::time::Instant::now(),
             now: gateway.parts().clock.now(),
             model: String::new(),
+            asked: None,
             category: String::new(),
             outcome: Outcome::Bypass(BypassReason::Refused),
             error: None,
@@ -83,8 +88,9 @@ impl Ticket {
         self.now
     }
 
-    pub(super) fn model(&mut self, model: &str) {
-        model.clone_into(&mut self.model);
+    pub(super) fn question(&mut self, question: &Question) {
+        question.request.model.clone_into(&mut self.model);
+        self.asked = question.query().map(str::to_owned);
     }
 
     pub(super) fn category(&mut self, category: &str) {
@@ -230,6 +236,7 @@ impl Ticket {
         if let Some(served) = &self.served {
             gateway.parts().cache.mark_used(served.entry.id);
             self.metrics.saved(served.entry.answer.usage, None);
+            gateway.recent.note(&self.id, recalled(served, self.asked.as_deref()));
         }
         self.record(reply.status);
         // A streamed answer is being answered until its last byte.
@@ -315,6 +322,18 @@ impl Gateway {
             }
             Err(error) => ticket.refused(&ClientError::Upstream(error)),
         }
+    }
+}
+
+fn recalled(served: &Served, asked: Option<&str>) -> Recalled {
+    let entry = &served.entry;
+    Recalled {
+        entry: entry.id,
+        cached: entry.fingerprint,
+        cached_text: entry.query.clone(),
+        asked: served.asked,
+        asked_text: asked.map(str::to_owned),
+        category: entry.category.clone(),
     }
 }
 

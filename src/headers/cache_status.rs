@@ -103,6 +103,9 @@ fn detail(member: &mut String, reason: MissReason) {
         MissReason::GuardRejected
         | MissReason::VerifierRejected
         | MissReason::VerifierDown
+        | MissReason::Blocked
+        | MissReason::Tripped
+        | MissReason::Shadow
         | MissReason::TokenLimit
         | MissReason::OtherShape
         | MissReason::EmbedderDown
@@ -122,6 +125,9 @@ const fn fwd(reason: MissReason) -> &'static str {
         | MissReason::GuardRejected
         | MissReason::VerifierRejected
         | MissReason::VerifierDown
+        | MissReason::Blocked
+        | MissReason::Tripped
+        | MissReason::Shadow
         | MissReason::TokenLimit
         | MissReason::OtherShape
         | MissReason::ExactOnly

@@ -7,6 +7,7 @@ use crate::outcome::StaleWhy;
 const NAMES: &[&str] = &[
     "admissions counter",
     "aliases gauge",
+    "audits counter",
     "bypasses counter",
     "candidate_similarity histogram",
     "embeddings counter",
@@ -18,6 +19,7 @@ const NAMES: &[&str] = &[
     "hot_tier_bytes gauge",
     "index_tombstones gauge",
     "index_vectors gauge",
+    "judged counter",
     "lookup_duration_seconds histogram",
     "lookups counter",
     "misses counter",
@@ -30,8 +32,11 @@ const NAMES: &[&str] = &[
     "saved_usd counter",
     "task_panics gauge",
     "tasks_alive gauge",
+    "tripped gauge",
     "upstream_duration_seconds histogram",
     "upstream_requests counter",
+    "withheld counter",
+    "wrong_hit_bound gauge",
 ];
 
 /// The value of the sample that starts with `series`.
@@ -49,6 +54,10 @@ fn touch_all(metrics: &Metrics) {
     metrics.admission(None);
     metrics.saved(Some(Usage { input: 7, output: 9 }), Some(0.25));
     metrics.feedback("wrong");
+    metrics.audit("same", "faq");
+    metrics.withheld(MissReason::Shadow, "faq");
+    metrics.judged("yes");
+    metrics.set_wrong_hits("faq", true, 0.03);
     metrics.upstream(Err(&UpstreamError::Timeout), Duration::from_secs(1));
     metrics.set_store(&StoreStats { entries: 3, ..StoreStats::default() });
     metrics.set_memory(1, 2, 3);

@@ -4,7 +4,10 @@
 
 use bytes::Bytes;
 
-use super::{Durability, Expired, Hardness, Selector, USE_RESOLUTION_MS, Upkeep};
+use super::{
+    Durability, Expired, Hardness, Selector, USE_RESOLUTION_MS, Upkeep,
+    verdicts::{KeptLedger, Pair},
+};
 use crate::{
     clock::Timestamp,
     entry::{Entry, EntryId},
@@ -37,6 +40,8 @@ macro_rules! conformance_suite {
             eviction_removes_the_least_recently_used_first
             eviction_within_the_bound_removes_nothing
             example_vectors_are_kept_by_embedder
+            a_blocked_pair_loses_its_alias_and_is_kept_once
+            books_are_replaced_by_category
         );
     };
     ($open:expr; $($sentence:ident)+) => {
@@ -408,4 +413,34 @@ pub(crate) async fn example_vectors_are_kept_by_embedder(store: &dyn Upkeep) {
     let kept = store.example_vectors("one".to_owned(), texts.clone()).await.unwrap();
     assert_eq!(kept, [None, Some(vector("new"))]);
     assert_eq!(store.example_vectors("two".to_owned(), texts).await.unwrap(), [None, None]);
+}
+
+pub(crate) async fn a_blocked_pair_loses_its_alias_and_is_kept_once(store: &dyn Upkeep) {
+    let entry = admitted(store, "kettle").await;
+    let (wrong, right) = (fingerprint("kettle bells"), fingerprint("the kettle"));
+    store.alias(wrong, entry.id).unwrap();
+    store.alias(right, entry.id).unwrap();
+    let mut wordings = store.wordings(entry.id).await.unwrap();
+    wordings.sort_unstable();
+    let mut both = [wrong, right];
+    both.sort_unstable();
+    assert_eq!(wordings, both, "queued ones too");
+    let pair = Pair::of(entry.fingerprint, wrong);
+    assert_eq!(pair, Pair::of(wrong, entry.fingerprint));
+    assert!(store.block(pair, "feedback", Timestamp::from_millis(1)).await.unwrap());
+    assert!(!store.block(pair, "audit", Timestamp::from_millis(2)).await.unwrap());
+    assert_eq!(store.blocked().await.unwrap(), [pair]);
+    assert_eq!(store.wordings(entry.id).await.unwrap(), [right]);
+    assert_eq!(found(store, "kettle bells").await, None);
+    assert_eq!(found(store, "the kettle").await, Some(entry.id));
+    assert_eq!(found(store, "kettle").await, Some(entry.id), "it stays for its own question");
+}
+
+pub(crate) async fn books_are_replaced_by_category(store: &dyn Upkeep) {
+    let kept = |category: &str, ledger: &str| KeptLedger { category: category.into(), ledger: ledger.into() };
+    for (category, ledger) in [("faq", "1"), ("writing", "2"), ("faq", "3")] {
+        store.keep_ledger(kept(category, ledger), Timestamp::from_millis(1)).unwrap();
+    }
+    store.flush().await.unwrap();
+    assert_eq!(store.ledgers().await.unwrap(), [kept("faq", "3"), kept("writing", "2")]);
 }

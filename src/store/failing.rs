@@ -18,6 +18,7 @@ use crate::{
     store::{
         Durability, EntrySummary, Expired, Found, Hardness, Page, Selector, Store, StoreError, StoreStats,
         StoredVector, Unembedded, Upkeep,
+        verdicts::{KeptLedger, Pair, Verdicts},
     },
 };
 
@@ -160,5 +161,27 @@ impl Upkeep for FailingStore {
 
     fn keep_example_vectors(&self, embedder: String, vectors: Vec<(String, Embedding)>) -> Result<(), StoreError> {
         self.behind()?.keep_example_vectors(embedder, vectors)
+    }
+}
+
+impl Verdicts for FailingStore {
+    fn block(&self, pair: Pair, why: &'static str, now: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.call(|store| store.block(pair, why, now))
+    }
+
+    fn blocked(&self) -> BoxFuture<'_, Result<Vec<Pair>, StoreError>> {
+        self.call(|store| store.blocked())
+    }
+
+    fn wordings(&self, entry: EntryId) -> BoxFuture<'_, Result<Vec<Fingerprint>, StoreError>> {
+        self.call(|store| store.wordings(entry))
+    }
+
+    fn keep_ledger(&self, ledger: KeptLedger, now: Timestamp) -> Result<(), StoreError> {
+        self.behind()?.keep_ledger(ledger, now)
+    }
+
+    fn ledgers(&self) -> BoxFuture<'_, Result<Vec<KeptLedger>, StoreError>> {
+        self.call(|store| store.ledgers())
     }
 }

@@ -18,6 +18,7 @@ mod read;
 mod readers;
 mod schema;
 mod selection;
+mod verdicts;
 mod write;
 mod writer;
 

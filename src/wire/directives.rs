@@ -25,6 +25,8 @@ pub enum Mode {
     Off,
     /// The same question only.
     Exact,
+    /// By meaning too, but what is found so is only recorded and never served.
+    Shadow,
     /// By meaning too.
     Semantic,
 }

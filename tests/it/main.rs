@@ -6,6 +6,7 @@
 mod harness;
 
 mod admin; // the control plane
+mod audit; // wrong hits: found, blocked, counted, and the category tripped
 mod chat; // recording and replay of chat completions
 mod control; // Cache-Control and our own request headers
 mod errors; // what clients see when something is wrong

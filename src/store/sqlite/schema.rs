@@ -19,7 +19,8 @@ use crate::store::StoreError;
 
 /// `SMBL`, the mark of our files among all SQLite files.
 const APPLICATION_ID: i32 = 0x534d_424c;
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_entries.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../migrations/0001_entries.sql"), include_str!("../migrations/0002_verdicts.sql")];
 /// Readers and checkpoints wait for each other this long at most.
 const BUSY: Duration = Duration::from_millis(500);
 

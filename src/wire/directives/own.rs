@@ -95,7 +95,7 @@ const SOURCES: Field = Field {
     right: "give at most 64 sources such as doc:42@v7 of at most 128 bytes, separated by spaces",
 };
 const QUERY: Field = Field { name: "x-semblance-query", right: "give the question itself, at most 8192 bytes" };
-const MODE: Field = Field { name: "x-semblance-mode", right: "give off, exact or semantic" };
+const MODE: Field = Field { name: "x-semblance-mode", right: "give off, exact, shadow or semantic" };
 const THRESHOLD: Field = Field { name: "x-semblance-threshold", right: "give a number from 0 to 1 such as 0.95" };
 
 /// Reads all of our headers.
@@ -167,7 +167,7 @@ fn ttl(text: &str) -> Option<Duration> {
 }
 
 fn mode(text: &str) -> Option<Mode> {
-    [("off", Mode::Off), ("exact", Mode::Exact), ("semantic", Mode::Semantic)]
+    [("off", Mode::Off), ("exact", Mode::Exact), ("shadow", Mode::Shadow), ("semantic", Mode::Semantic)]
         .into_iter()
         .find_map(|(name, mode)| text.eq_ignore_ascii_case(name).then_some(mode))
 }

@@ -114,7 +114,7 @@ fn a_ttl_may_be_plain_seconds() {
 #[test]
 fn a_malformed_own_header_says_what_is_wrong_and_what_is_right() {
     let bad = refused(&[("x-semblance-mode", "fuzzy")]);
-    assert_eq!(bad.to_string(), "header x-semblance-mode cannot be understood; give off, exact or semantic");
+    assert_eq!(bad.to_string(), "header x-semblance-mode cannot be understood; give off, exact, shadow or semantic");
     let cases = [
         ("x-semblance-ttl", "soon", Wrong::Form),
         ("x-semblance-ttl", "-5", Wrong::Form),
