@@ -11,9 +11,9 @@
 //! Counts start anew after [`ROUND`] audits, so that a long good past does not hide a bad present. Hence:
 //! - a category at its budget trips with probability at most [`FALSE_TRIP`] in each round; one well below it hardly
 //!   ever does;
-//! - one with 5 % wrong at a budget of 2 % trips after some 400 audits on average;
+//! - one with 5 % wrong at a budget of 2 % trips after some 360 audits on average;
 //! - a tripped one that is still at its budget or above recovers with probability at most [`FALSE_RECOVERY`] in each
-//!   round; one without wrong hits recovers after about `4.4 / budget` comparisons.
+//!   round; one without wrong hits recovers after about `3.6 / budget` comparisons.
 //!
 //! Reports by people are counted apart: nobody reports what was right, so their denominator is the hits served. A report
 //! is a wrong hit, so while the budget is kept reports over hits are below it too, and the same rule holds for them.
