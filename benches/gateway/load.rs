@@ -13,8 +13,8 @@ use anyhow::{Context, bail, ensure};
 
 /// Longer silence is a failure.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Numbers questions that nobody asked before.
-static NEXT: AtomicU64 = AtomicU64::new(1);
+/// Numbers questions that nobody asked before, all of one length.
+static NEXT: AtomicU64 = AtomicU64::new(1000);
 
 /// What is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

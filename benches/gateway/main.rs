@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench gateway` starts a bare hyper server, a bare hyper proxy, a small upstream and the real
 //! `semblance serve`, each in a process of its own on loopback, and drives them in turns: in every round each target
-//! gets the same time, so what else the machine does falls on all of them. It takes about a minute.
+//! gets the same time, so what else the machine does falls on all of them. It takes about two minutes.
 //!
 //! - `--json FILE` also writes the figures as JSON.
 //! - `--entries N` also measures a start over a store of N entries, 100000 when not given, 0 for none.
