@@ -355,14 +355,8 @@ pub(super) fn differ(a: &Reading, b: &Reading, frame: &Frame) -> Option<String> 
 
 /// Whether two numbers that do not match answer the same need, so that one excludes the other.
 fn rivals(x: Number, y: Number, minimal: bool) -> bool {
-    let hard = x.weight == Weight::Hard && y.weight == Weight::Hard;
-    let singles = minimal && x.weight == Weight::One && y.weight == Weight::One;
-    let counts = hard
-        || singles
-        || (minimal
-            && (x.weight == Weight::Hard || y.weight == Weight::Hard)
-            && x.weight != Weight::Texted
-            && y.weight != Weight::Texted);
+    // In two sentences that are otherwise the same, a figure that faces a figure is one, however it is used elsewhere.
+    let counts = minimal || (x.weight == Weight::Hard && y.weight == Weight::Hard);
     let kinds = match (x.kind, y.kind) {
         (Kind::Time(_), Kind::Time(_) | Kind::Plain) | (Kind::Plain, Kind::Time(_)) => true,
         (Kind::Amount(p), Kind::Amount(q)) => p == q || minimal,

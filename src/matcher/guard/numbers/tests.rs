@@ -1,7 +1,7 @@
 //! Figures in words and digits, and when two of them exclude each other.
 
-use crate::matcher::guard::Slot;
 use crate::matcher::guard::tests::slots;
+use crate::matcher::guard::{Slot, Verdict, check};
 
 #[test]
 fn other_figures_differ() {
@@ -47,5 +47,16 @@ fn spelled_numbers_have_their_value() {
         let reading = Reading::of(text);
         assert_eq!(reading.numbers.len(), 1, "{text}");
         assert!((reading.numbers[0].0.raw - value).abs() < 1e-9, "{text}");
+    }
+}
+
+#[test]
+fn small_figures_that_face_each_other_differ_also_where_one_could_be_a_word() {
+    for (cached, asked) in [
+        ("What does article 1 of the catalogue cost?", "What does article 2 of the catalogue cost?"),
+        ("What does article 2 of the catalogue cost?", "What does article 4 of the catalogue cost?"),
+        ("Explain chapter 4 of the handbook.", "Explain chapter 1 of the handbook."),
+    ] {
+        assert!(matches!(check(cached, asked), Verdict::Reject { .. }), "{cached} / {asked}");
     }
 }
