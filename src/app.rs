@@ -19,7 +19,7 @@ use crate::{
     admin::{self, Control},
     cache::Cache,
     clock::Clock,
-    config::{self, ClientGone, Config, EmbedderKind, UpstreamChoice},
+    config::{self, ClientGone, Config, EmbedderConfig, EmbedderKind, UpstreamChoice},
     embed::{
         EmbedError, Embedder,
         breaker::BreakerSettings,
@@ -32,7 +32,10 @@ use crate::{
     index::partitions::{self, Partitions},
     jobs,
     key::PrincipalKey,
-    matcher::{Matcher, MatcherSettings, verifier::Verifier},
+    matcher::{
+        Matcher, MatcherSettings,
+        verifier::{self, MiniLmVerifier, Verifier},
+    },
     metrics::Metrics,
     policy::{PolicySet, PolicyWatch, Problem},
     replay::memory::{RememberingEmbedder, RememberingVerifier},
@@ -92,6 +95,9 @@ pub enum StartError {
     /// The embedder does not load.
     #[error("the embedder does not load: {0}")]
     Embedder(#[from] EmbedError),
+    /// The verifier does not load.
+    #[error("the verifier does not load: {0}")]
+    Verifier(#[from] verifier::LoadError),
     /// The upstream cannot be used.
     #[error("the upstream cannot be used: {0}")]
     Upstream(#[from] ConfigProblem),
@@ -371,8 +377,11 @@ async fn load_embedder(config: &Config) -> Result<Arc<dyn Embedder>, StartError>
 }
 
 /// The verifier; a mismatch of weights, calibration and guard is told before anything is served.
-pub(crate) async fn load_verifier(_config: &Config) -> Result<Option<Arc<dyn Verifier>>, StartError> {
-    Ok(None)
+pub(crate) async fn load_verifier(config: &Config) -> Result<Option<Arc<dyn Verifier>>, StartError> {
+    let EmbedderConfig { threads: workers, queue, timeout: deadline, .. } = config.embedder.clone();
+    let pool = PoolSettings { workers, queue, deadline, ..PoolSettings::default() };
+    let loading = tokio::task::spawn_blocking(move || MiniLmVerifier::shipped(pool));
+    Ok(Some(Arc::new(loading.await.map_err(|_| StartError::Interrupted)??)))
 }
 
 fn connect(config: &Config, clock: &Clock) -> Result<Arc<dyn Upstream>, StartError> {

@@ -4,8 +4,9 @@ RECORDS is what `semblance replay --records` wrote for groups that were never tr
 case be matched by meaning. A pair that guard or retrieval refused was never served, whatever p would have been: that is
 why the bars are lower than those of the verifier alone. Writes them, with the guard's version, into calibration.json.
 
-Every near miss and every group's paraphrases weigh the same, and both labels weigh the same. The wrong share of what is
-served is bounded: the one-sided 95 % Clopper-Pearson bound over near misses, against the paraphrases served.
+Every near miss and every group's paraphrases weigh the same, and both labels weigh the same. A bar keeps a budget when
+the wrong share of what is served is as likely below it as above (the one-sided 50 % Clopper-Pearson bound over near
+misses, against the paraphrases served); `measured` holds the 95 % bound beside it. Bars never rise with the budget.
 """
 
 import argparse
@@ -43,8 +44,8 @@ def weighed(records):
     return rows, len({k for k, s in zip(keys, same) if not s})
 
 
-def table(rows, near_misses):
-    """[budget, bar, near misses served, paraphrases hit] for each budget that the data can vouch for."""
+def table(rows, near_misses, sure):
+    """[budget, bar, near misses served, paraphrases hit, 95 % bound of the wrong share] for each budget that the data can vouch for."""
     levels = sorted({round(p, 6) for p, _, _ in rows if p >= 0.3})
     step = max(1, len(levels) // 400)
     out = []
@@ -52,9 +53,10 @@ def table(rows, near_misses):
         for bar in levels[::step] + levels[-1:]:
             wrong = sum(w for p, same, w in rows if not same and p >= bar)
             right = sum(w for p, same, w in rows if same and p >= bar)
-            top = upper(wrong * near_misses, near_misses)
+            top = upper(wrong * near_misses, near_misses, sure)
             if right > 0 and top / (top + right) <= budget:
-                out.append([budget, bar, round(wrong, 5), round(right, 4)])
+                worst = upper(wrong * near_misses, near_misses)
+                out.append([budget, bar, round(wrong, 5), round(right, 4), round(worst / (worst + right), 4)])
                 break
     return out
 
@@ -63,18 +65,21 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("records", nargs="+")
     ap.add_argument("--calibration", default=HERE / "calibration.json")
+    ap.add_argument("--sure", type=float, default=0.5, help="confidence with which a bar keeps its budget")
     o = ap.parse_args()
     records = [json.loads(line) for path in o.records for line in open(path, encoding="utf-8") if line.strip()]
     guard = (HERE / "../../src/matcher/guard.rs").read_text()
     rows, near_misses = weighed(records)
-    lines = table(rows, near_misses)
+    lines = table(rows, near_misses, o.sure)
     for line in lines:
-        print("budget %.3f bar %.6f near misses served %.5f paraphrases hit %.4f" % tuple(line))
+        print("budget %.3f bar %.6f near misses served %.5f paraphrases hit %.4f wrong share at most %.4f" % tuple(line))
     card = json.loads(pathlib.Path(o.calibration).read_text())
     card["guard"] = int(re.search(r"VERSION: u32 = (\d+)", guard).group(1))
     card["near_misses"] = near_misses
     card["bars"] = [line[:2] for line in lines]
-    card["measured"] = [{"budget": b, "near_misses_served": w, "paraphrases_hit": r} for b, _, w, r in lines]
+    card["measured"] = [
+        {"budget": b, "near_misses_served": w, "paraphrases_hit": r, "wrong_share_bound_95": worst} for b, _, w, r, worst in lines
+    ]
     pathlib.Path(o.calibration).write_text(json.dumps(card, indent=2) + "\n")
 
 

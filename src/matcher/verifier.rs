@@ -16,6 +16,9 @@ use crate::{
     model::{BertModel, ModelError, Packing, Threads, wordpiece},
 };
 
+static WEIGHTS: &[u8] = include_bytes!("../../models/verifier/verifier.bin");
+static CALIBRATION: &str = include_str!("../../models/verifier/calibration.json");
+
 /// Why there is no probability.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
@@ -89,6 +92,14 @@ pub struct MiniLmVerifier {
 type Answer = Result<f32, VerifyError>;
 
 impl MiniLmVerifier {
+    /// The verifier in the binary.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn shipped(settings: PoolSettings) -> Result<Self, LoadError> {
+        Self::load(WEIGHTS, CALIBRATION, settings)
+    }
+
     /// Loads weights and calibration, runs the model once and starts the pool. Blocks for some tens of milliseconds.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use semblance::{
     clock::{Clock, ManualClock, Timestamp},
     config::{Config, UpstreamChoice},
     embed::{EmbedError, Embedder, minilm::MiniLm, pool::PoolSettings},
+    matcher::verifier::{MiniLmVerifier, Verifier, scripted::ScriptedVerifier},
     similarity::Embedding,
     store::Upkeep,
     upstream::{
@@ -27,6 +28,24 @@ use tempfile::TempDir;
 /// The moment at which every test begins.
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
+/// A verifier that agrees with whatever the guard lets pass: most tests are not about wording.
+fn agreeing() -> Arc<dyn Verifier> {
+    let verifier = ScriptedVerifier::new(&[(0.001, 0.5)]).unwrap();
+    verifier.otherwise(1.0);
+    Arc::new(verifier)
+}
+
+/// The real verifier, loaded once for all tests.
+fn shared_verifier() -> Arc<dyn Verifier> {
+    static VERIFIER: OnceLock<Arc<MiniLmVerifier>> = OnceLock::new();
+    Arc::<MiniLmVerifier>::clone(VERIFIER.get_or_init(|| Arc::new(MiniLmVerifier::shipped(patient()).unwrap())))
+}
+
+/// Bounds under which no test fails for want of a core.
+fn patient() -> PoolSettings {
+    PoolSettings { deadline: Duration::from_secs(60), queue: 4096, ..PoolSettings::default() }
+}
+
 /// The real model, loaded once for all tests, each text embedded once.
 #[derive(Debug)]
 pub(crate) struct SharedMiniLm {
@@ -37,10 +56,10 @@ pub(crate) struct SharedMiniLm {
 impl SharedMiniLm {
     pub(crate) fn get() -> Arc<Self> {
         static MODEL: OnceLock<Arc<SharedMiniLm>> = OnceLock::new();
-        Arc::clone(MODEL.get_or_init(|| {
-            let settings = PoolSettings { deadline: Duration::from_secs(60), queue: 4096, ..PoolSettings::default() };
-            Arc::new(Self { model: MiniLm::load(1, settings).unwrap(), known: Mutex::default() })
-        }))
+        Arc::clone(
+            MODEL
+                .get_or_init(|| Arc::new(Self { model: MiniLm::load(1, patient()).unwrap(), known: Mutex::default() })),
+        )
     }
 }
 
@@ -72,6 +91,7 @@ pub(crate) struct Setup {
     pub(crate) embedder: Arc<dyn Embedder>,
     pub(crate) store: Option<Arc<dyn Upkeep>>,
     pub(crate) upstream: Option<Arc<dyn Upstream>>,
+    pub(crate) verifier: Option<Arc<dyn Verifier>>,
     pub(crate) dir: TempDir,
 }
 
@@ -84,7 +104,13 @@ impl Setup {
         config.admin_listen = "127.0.0.1:0".parse().unwrap();
         config.data_dir = dir.path().join("data");
         config.upstream = UpstreamChoice::Demo;
-        Self { config, embedder: SharedMiniLm::get(), store: None, upstream: None, dir }
+        Self { config, embedder: SharedMiniLm::get(), store: None, upstream: None, verifier: None, dir }
+    }
+
+    /// Runs with the verifier that ships.
+    pub(crate) fn really_verified(mut self) -> Self {
+        self.verifier = Some(shared_verifier());
+        self
     }
 
     pub(crate) fn config(mut self, change: impl FnOnce(&mut Config)) -> Self {
@@ -110,13 +136,13 @@ impl Setup {
     }
 
     async fn start_with(self, clock: Clock, hand: ManualClock, model: Scripted, script: Script) -> TestGateway {
-        let Self { config, embedder, store, upstream, dir } = self;
+        let Self { config, embedder, store, upstream, verifier, dir } = self;
         let seams = Seams {
             clock: clock.clone(),
             upstream: Some(upstream.unwrap_or_else(|| Arc::new(model.clone()))),
             embedder: Some(Arc::clone(&embedder)),
             store,
-            verifier: None,
+            verifier: Some(verifier.unwrap_or_else(agreeing)),
         };
         let app = App::start(config.clone(), seams).await.unwrap();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -180,7 +206,7 @@ impl TestGateway {
     pub(crate) async fn restart_with(self, embedder: Arc<dyn Embedder>) -> Self {
         let Self { app, script, hand, clock, model, config, dir, .. } = self;
         assert_eq!(app.drain().await, Vec::<&str>::new());
-        let setup = Setup { config, embedder, store: None, upstream: None, dir };
+        let setup = Setup { config, embedder, store: None, upstream: None, verifier: None, dir };
         setup.start_with(clock, hand, model, script).await
     }
 

@@ -15,6 +15,7 @@ mod freshness; // ttl, stale windows, hot reload of policies
 mod isolation; // who may be served what
 mod matching; // by meaning: paraphrases served, near misses refused
 mod passthrough; // everything that is not cached
+mod replay; // fixtures, as an evaluator replays them
 mod restart; // what survives, what does not
 mod tidy; // rules of the house, held against the source
 mod zero_sla; // what must never leave a trace

@@ -1,5 +1,8 @@
 //! By meaning: paraphrases served, near misses refused with a reason, accepted wordings remembered.
 
+use std::sync::Arc;
+
+use semblance::matcher::verifier::{VerifyError, scripted::ScriptedVerifier};
 use serde_json::json;
 
 use crate::harness::{Setup, TestGateway, user, with};
@@ -34,11 +37,35 @@ async fn case_44_near_misses_are_refused() {
         ("What is new in Python 3.11?", "What is new in Python 3.12?"),
     ];
     for (cached, near) in pairs {
-        let gateway = TestGateway::start().await;
+        let gateway = Setup::new().really_verified().start().await;
         gateway.ask(cached).await;
         let answer = gateway.ask(near).await;
         assert_eq!(answer.outcome(), "miss", "{near}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_near_neighbour_that_the_verifier_doubts_is_not_served() {
+    let doubtful = ScriptedVerifier::new(&[(0.001, 0.5)]).unwrap();
+    let setup = Setup { verifier: Some(Arc::new(doubtful)), ..Setup::new() };
+    let gateway = setup.start().await;
+    gateway.ask(ASKED).await;
+    let refused = gateway.ask("How can I enable two-factor authentication?").await;
+    assert_eq!(refused.outcome(), "miss");
+    assert!(refused.header("cache-status").contains("detail=verifier-rejected"), "{}", refused.header("cache-status"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verifier_that_is_down_costs_the_hit_and_nothing_else() {
+    let broken = ScriptedVerifier::new(&[(0.001, 0.5)]).unwrap();
+    broken.fail_with(Some(VerifyError::Down("no answer within the deadline".to_owned())));
+    let setup = Setup { verifier: Some(Arc::new(broken)), ..Setup::new() };
+    let gateway = setup.start().await;
+    let first = gateway.ask(ASKED).await;
+    let asked = gateway.ask("How can I enable two-factor authentication?").await;
+    assert_eq!((asked.status, asked.outcome()), (200, "miss"));
+    assert!(asked.header("cache-status").contains("detail=verifier-down"), "{}", asked.header("cache-status"));
+    assert_eq!((first.status, gateway.calls()), (200, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

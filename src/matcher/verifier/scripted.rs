@@ -28,6 +28,7 @@ pub struct ScriptedVerifier {
 struct Script {
     failure: Option<VerifyError>,
     known: HashMap<(String, String), f32>,
+    otherwise: f32,
 }
 
 impl ScriptedVerifier {
@@ -49,6 +50,11 @@ impl ScriptedVerifier {
         self.script().known.insert((cached.to_owned(), asked.to_owned()), p);
     }
 
+    /// Says `p` to every pair that it was told nothing of.
+    pub fn otherwise(&self, p: f32) {
+        self.script().otherwise = p;
+    }
+
     /// Fails every call with `error`; `None` ends that.
     pub fn fail_with(&self, error: Option<VerifyError>) {
         self.script().failure = error;
@@ -68,7 +74,7 @@ impl Verifier for ScriptedVerifier {
     fn verify(&self, cached: &str, asked: &str) -> BoxFuture<'_, Result<PSame, VerifyError>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let script = self.script();
-        let p = script.known.get(&(cached.to_owned(), asked.to_owned())).copied().unwrap_or_default();
+        let p = script.known.get(&(cached.to_owned(), asked.to_owned())).copied().unwrap_or(script.otherwise);
         let answer = script.failure.clone().map_or(Ok(PSame::new(p)), Err);
         Box::pin(async move { answer })
     }
