@@ -93,8 +93,11 @@ def embed(texts, enc, tok, batch=64):
 TWIN = 0.86
 
 
-def split_groups(groups, enc, tok):
-    """Groups by split, twins together, and each group's far enough neighbours of its own split."""
+def split_groups(groups, enc, tok, trained=()):
+    """Groups by split, twins together, and each group's far enough neighbours of its own split.
+
+    `trained` holds folded first forms that an earlier sitting has trained on: they stay in train with their twins.
+    """
     vectors = embed([s for g in groups for s in g["forms"]], enc, tok)
     ends = np.cumsum([len(g["forms"]) for g in groups])
     mean = np.stack([vectors[e - len(g["forms"]) : e].mean(0) for g, e in zip(groups, ends)])
@@ -114,8 +117,9 @@ def split_groups(groups, enc, tok):
         # The root is the one whose text sorts first, so that added groups seldom move old ones.
         lo, hi = sorted((a, b), key=lambda k: groups[k]["forms"][0])
         root[hi] = lo
+    held = {find(i) for i, g in enumerate(groups) if fold(g["forms"][0]) in trained}
     for i, g in enumerate(groups):
-        g["split"] = split_of(fold(groups[find(i)]["forms"][0]))
+        g["split"] = "train" if find(i) in held else split_of(fold(groups[find(i)]["forms"][0]))
         g["twin"] = find(i)
     for i, g in enumerate(groups):
         order = [int(j) for j in np.argsort(-near[i])[:40]]
@@ -193,7 +197,7 @@ def long_pairs(r, groups, n):
         near = r.choice(r.choice(g["near"])["forms"])
         same = r.random() < 0.45
         if r.random() < 0.5:
-            talk = sample(r, CHATTER, r.choice([1, 1, 2, 2, 3, 5]))
+            talk = sample(r, CHATTER, r.choice([1, 1, 1, 2, 2, 3, 4, 10]))
             a = " ".join(mix(r, f[0], talk if r.random() < 0.6 else sample(r, CHATTER, r.choice([1, 2, 4]))))
             b_core = f[1] if same else near
             b = " ".join(mix(r, b_core, sample(r, CHATTER, r.choice([1, 2, 3])))) if r.random() < 0.5 else b_core
@@ -238,11 +242,14 @@ def epoch_pairs(r, groups, every, split, share=0.25, long=0.05):
 
 
 def test_pairs(groups):
-    """Every form pair and every form against every near wording, unedited: (a, b, same, kind, group)."""
+    """Every form pair and every form against every near wording, unedited.
+
+    Each is (a, b, same, kind, group, number of the near miss in its group or -1).
+    """
     out = []
     for g in groups:
         for i, a in enumerate(g["forms"]):
-            out += [(a, b, 1, "paraphrase", g["id"]) for b in g["forms"][i + 1 :]]
-        for n in g["near"]:
-            out += [(a, b, 0, n["kind"], g["id"]) for a in g["forms"] for b in n["forms"]]
+            out += [(a, b, 1, "paraphrase", g["id"], -1) for b in g["forms"][i + 1 :]]
+        for k, n in enumerate(g["near"]):
+            out += [(a, b, 0, n["kind"], g["id"], k) for a in g["forms"] for b in n["forms"]]
     return out

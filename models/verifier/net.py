@@ -27,10 +27,14 @@ def base_dir():
 
 
 def tokenizer():
-    """The base tokenizer, with the padding and truncation it bakes in switched off."""
+    """The base tokenizer, with the padding and truncation it bakes in switched off.
+
+    Names of special tokens inside a text are plain text, as in the gateway.
+    """
     tok = Tokenizer.from_file(os.path.join(base_dir(), "tokenizer.json"))
     tok.no_padding()
     tok.no_truncation()
+    tok.encode_special_tokens = True
     return tok
 
 

@@ -6,7 +6,7 @@ import torch
 import net
 
 
-def logits(model, tok, pairs, both=False, batch=128, limit=256):
+def logits(model, tok, pairs, both=False, batch=128, limit=net.WINDOW):
     """One logit a pair (first two fields), or the mean of both orders."""
     model.eval()
 

@@ -27,7 +27,8 @@ def batches(r, rows, size):
         for j in range(0, len(chunk), size):
             b = chunk[j : j + size]
             # Long rows go in smaller batches, so that a step costs about the same.
-            half = size // 2 if len(rows[b[-1]][0]) > 72 else size
+            longest = len(rows[b[-1]][0])
+            half = size // 8 if longest > 240 else size // 2 if longest > 72 else size
             part += [b[i : i + half] for i in range(0, len(b), half)]
         r.shuffle(part)
         out += part
@@ -40,7 +41,7 @@ def main():
     ap.add_argument("--epochs", type=int, default=5)
     ap.add_argument("--threads", type=int, default=2)
     ap.add_argument("--rate", type=float, default=2e-4)
-    ap.add_argument("--batch", type=int, default=64)
+    ap.add_argument("--batch", type=int, default=32)
     ap.add_argument("--drop", type=float, default=0.1)
     ap.add_argument("--share", type=float, default=0.25)
     ap.add_argument("--seconds", type=float, default=0, help="end early, with the rate decayed to match, after about this long")
@@ -55,10 +56,12 @@ def main():
     model.enc = net.base_encoder()
     model.eval()
     groups, dropped = data.read_groups(o.data)
-    parts = data.split_groups(groups, model.enc, tok)
+    start = torch.load(o.start, weights_only=True) if o.start else {"trained": []}
+    parts = data.split_groups(groups, model.enc, tok, set(start["trained"]))
+    trained = sorted({data.fold(g["forms"][0]) for g in parts["train"]} | set(start["trained"]))
     print("groups", {k: len(v) for k, v in parts.items()}, "dropped", len(dropped), dropped[:5], flush=True)
     if o.start:
-        model.load_state_dict(torch.load(o.start)["model"])
+        model.load_state_dict(start["model"])
     model.enc.word.weight.requires_grad_(False)
     body = [p for p in model.enc.parameters() if p.requires_grad]
     opt = torch.optim.AdamW([dict(params=body, lr=o.rate), dict(params=model.head.parameters(), lr=1e-3)], weight_decay=0.01, fused=True)
@@ -77,7 +80,7 @@ def main():
             for *_, y, f in pairs:
                 count.setdefault(f, [0, 0])[y] += 1
             print("families (different, same)", count, flush=True)
-        rows = net.pair_ids(tok, [p[0] for p in pairs], [p[1] for p in pairs], 256)
+        rows = net.pair_ids(tok, [p[0] for p in pairs], [p[1] for p in pairs], net.WINDOW)
         same = torch.tensor([float(p[2]) for p in pairs])
         for b in batches(er, rows, o.batch):
             done = max(seen / total, (time.time() - t0) / o.seconds if o.seconds else 0)
@@ -102,14 +105,14 @@ def main():
                 wall = time.time() - t0
                 print(f"{seen}/{total} epoch {epoch} loss {np.mean(run[-100:]):.4f} wall {wall:.0f} pairs/s {seen / wall:.1f}", flush=True)
             if step % 600 == 0:
-                torch.save({"model": model.state_dict(), "seen": seen}, os.path.join(o.out, "last.pt"))
+                torch.save({"model": model.state_dict(), "seen": seen, "trained": trained}, os.path.join(o.out, "last.pt"))
                 print("dev", score.short(score.logits(model, tok, dev), dev), flush=True)
-    torch.save({"model": model.state_dict(), "seen": seen}, os.path.join(o.out, "last.pt"))
+    torch.save({"model": model.state_dict(), "seen": seen, "trained": trained}, os.path.join(o.out, "last.pt"))
     print("last ", score.short(score.logits(model, tok, dev), dev), flush=True)
     if avg is not None:
         model.load_state_dict(avg)
         print("mean ", score.short(score.logits(model, tok, dev), dev), flush=True)
-    torch.save({"model": model.state_dict(), "seen": seen}, os.path.join(o.out, "mean.pt"))
+    torch.save({"model": model.state_dict(), "seen": seen, "trained": trained}, os.path.join(o.out, "mean.pt"))
     print("done", seen, f"{time.time() - t0:.0f} s", flush=True)
 
 
