@@ -40,9 +40,9 @@ def main():
     ap.add_argument("--out", default="out")
     ap.add_argument("--epochs", type=int, default=5)
     ap.add_argument("--threads", type=int, default=2)
-    ap.add_argument("--rate", type=float, default=2e-4)
-    ap.add_argument("--batch", type=int, default=32)
-    ap.add_argument("--drop", type=float, default=0.1)
+    ap.add_argument("--rate", type=float, default=1.5e-4)
+    ap.add_argument("--batch", type=int, default=24)
+    ap.add_argument("--drop", type=float, default=0.05)
     ap.add_argument("--share", type=float, default=0.25)
     ap.add_argument("--seconds", type=float, default=0, help="end early, with the rate decayed to match, after about this long")
     ap.add_argument("--start", help="a checkpoint to start from")
@@ -64,7 +64,7 @@ def main():
         model.load_state_dict(start["model"])
     model.enc.word.weight.requires_grad_(False)
     body = [p for p in model.enc.parameters() if p.requires_grad]
-    opt = torch.optim.AdamW([dict(params=body, lr=o.rate), dict(params=model.head.parameters(), lr=1e-3)], weight_decay=0.01, fused=True)
+    opt = torch.optim.AdamW([dict(params=body, lr=o.rate), dict(params=model.head.parameters(), lr=1e-3)], betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     base = [g["lr"] for g in opt.param_groups]
     dev = data.test_pairs(parts["dev"])
     dev = random.Random(1).sample(dev, min(2500, len(dev)))
@@ -101,11 +101,12 @@ def main():
             run.append(loss.item())
             if done > 0.5:
                 avg = {k: v.clone() for k, v in model.state_dict().items()} if avg is None else ema(avg, model.state_dict(), 0.995)
-            if step % 50 == 0:
+            if step % 100 == 0:
                 wall = time.time() - t0
                 print(f"{seen}/{total} epoch {epoch} loss {np.mean(run[-100:]):.4f} wall {wall:.0f} pairs/s {seen / wall:.1f}", flush=True)
-            if step % 600 == 0:
+            if step % 200 == 0:
                 torch.save({"model": model.state_dict(), "seen": seen, "trained": trained}, os.path.join(o.out, "last.pt"))
+            if step % 2000 == 0:
                 print("dev", score.short(score.logits(model, tok, dev), dev), flush=True)
     torch.save({"model": model.state_dict(), "seen": seen, "trained": trained}, os.path.join(o.out, "last.pt"))
     print("last ", score.short(score.logits(model, tok, dev), dev), flush=True)
