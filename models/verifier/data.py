@@ -223,7 +223,7 @@ def mix(r, core, talk):
     return talk[:at] + [core if core[-1:] in "?.!" else core + "."] + talk[at:]
 
 
-def epoch_pairs(r, groups, every, split, share=0.25, long=0.05):
+def epoch_pairs(r, groups, every, split, share=0.25, long=0.035):
     """All pairs of one epoch, noised, in random order of sides."""
     pairs = [p for g in groups for p in group_pairs(r, g, every)]
     n = len(pairs)

@@ -46,6 +46,7 @@ def main():
     ap.add_argument("--share", type=float, default=0.25)
     ap.add_argument("--seconds", type=float, default=0, help="end early, with the rate decayed to match, after about this long")
     ap.add_argument("--start", help="a checkpoint to start from")
+    ap.add_argument("--reload", action="store_true", help="read the groups anew at each epoch, for data still being written")
     ap.add_argument("--data", default=os.path.join(data.HERE, "data"))
     o = ap.parse_args()
     os.makedirs(o.out, exist_ok=True)
@@ -74,6 +75,11 @@ def main():
     print("pairs an epoch", len(first), flush=True)
     for epoch in range(o.epochs):
         er = random.Random(SEED * 1000 + epoch)
+        if epoch and o.reload:
+            groups, _ = data.read_groups(o.data)
+            parts = data.split_groups(groups, net.base_encoder().eval(), tok, set(trained))
+            trained = sorted({data.fold(g["forms"][0]) for g in parts["train"]} | set(trained))
+            print("groups", {k: len(v) for k, v in parts.items()}, flush=True)
         pairs = data.epoch_pairs(er, parts["train"], groups, "train", o.share)
         if epoch == 0:
             count = {}
@@ -100,7 +106,7 @@ def main():
             seen, step = seen + len(b), step + 1
             run.append(loss.item())
             if done > 0.5:
-                avg = {k: v.clone() for k, v in model.state_dict().items()} if avg is None else ema(avg, model.state_dict(), 0.995)
+                avg = {k: v.clone() for k, v in model.state_dict().items()} if avg is None else ema(avg, model.state_dict(), 0.998)
             if step % 100 == 0:
                 wall = time.time() - t0
                 print(f"{seen}/{total} epoch {epoch} loss {np.mean(run[-100:]):.4f} wall {wall:.0f} pairs/s {seen / wall:.1f}", flush=True)
