@@ -38,10 +38,10 @@ def batches(r, rows, size):
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--out", default="out")
-    ap.add_argument("--epochs", type=int, default=5)
+    ap.add_argument("--epochs", type=int, default=3)
     ap.add_argument("--threads", type=int, default=2)
-    ap.add_argument("--rate", type=float, default=1.5e-4)
-    ap.add_argument("--batch", type=int, default=24)
+    ap.add_argument("--rate", type=float, default=6e-5)
+    ap.add_argument("--batch", type=int, default=32)
     ap.add_argument("--drop", type=float, default=0.05)
     ap.add_argument("--share", type=float, default=0.25)
     ap.add_argument("--seconds", type=float, default=0, help="end early, with the rate decayed to match, after about this long")
@@ -65,7 +65,7 @@ def main():
         model.load_state_dict(start["model"])
     model.enc.word.weight.requires_grad_(False)
     body = [p for p in model.enc.parameters() if p.requires_grad]
-    opt = torch.optim.AdamW([dict(params=body, lr=o.rate), dict(params=model.head.parameters(), lr=1e-3)], betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    opt = torch.optim.AdamW([dict(params=body, lr=o.rate), dict(params=model.head.parameters(), lr=1e-3)], weight_decay=0.01, fused=True)
     base = [g["lr"] for g in opt.param_groups]
     dev = data.test_pairs(parts["dev"])
     dev = random.Random(1).sample(dev, min(2500, len(dev)))
