@@ -10,6 +10,7 @@ import glob
 import hashlib
 import json
 import os
+import random
 
 import numpy as np
 import torch
@@ -241,8 +242,8 @@ def epoch_pairs(r, groups, every, split, share=0.25, long=0.035):
     return out
 
 
-def test_pairs(groups):
-    """Every form pair and every form against every near wording, unedited.
+def test_pairs(groups, each=4):
+    """Every form pair, and each near miss in `each` pairs with a form, unedited; the same ones every time.
 
     Each is (a, b, same, kind, group, number of the near miss in its group or -1).
     """
@@ -251,5 +252,6 @@ def test_pairs(groups):
         for i, a in enumerate(g["forms"]):
             out += [(a, b, 1, "paraphrase", g["id"], -1) for b in g["forms"][i + 1 :]]
         for k, n in enumerate(g["near"]):
-            out += [(a, b, 0, n["kind"], g["id"], k) for a in g["forms"] for b in n["forms"]]
+            pairs = [(a, b, 0, n["kind"], g["id"], k) for a in g["forms"] for b in n["forms"]]
+            out += sample(random.Random(f"{g['forms'][0]} {k}"), pairs, each)
     return out
