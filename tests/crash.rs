@@ -1,6 +1,6 @@
 //! The real binary, killed while it writes: nothing acknowledged under `write = "through"` is lost, nothing is half
 //! written, and the doctor finds nothing.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     io::{BufRead, BufReader},
