@@ -322,7 +322,9 @@ impl Gateway {
 
     /// The client's own stale entry in the place of a failure that reached it through somebody else's flight.
     async fn or_stale(&self, reply: Reply, job: &Job, ticket: &mut Ticket) -> Reply {
-        match &job.fallback {
+        // Without an upstream call there is no failure to cover up.
+        let fallback = job.fallback.as_ref().filter(|_| !job.question.directives.only_if_cached);
+        match fallback {
             Some(stale) if lead::fails(reply.status) && self.still_there(stale).await => {
                 ticket.serve(stale, job.question.request.shape)
             }

@@ -6,7 +6,7 @@ use semblance::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Setup, TestGateway, eventually, streaming, user};
+use crate::harness::{Answer, Setup, TestGateway, eventually, saying, streaming, user};
 
 /// Questions with another wording of each, which the matcher accepts.
 const PAIRS: [(&str, &str); 4] = [
@@ -280,10 +280,8 @@ async fn judged(verdict: &str) -> (TestGateway, TestGateway) {
     let judge = TestGateway::start().await;
     judge.script.always(Reply::text(verdict));
     let config = JudgeConfig { url: judge.url("/v1"), model: "judge-1".to_owned(), api_key: None, margin: 0.2 };
-    let strict = audited(0.0).config(|gateway| {
-        gateway.matcher.min_similarity = 1.0;
-        gateway.judge = Some(config);
-    });
+    let mut strict = audited(0.0).config(|gateway| gateway.judge = Some(config));
+    strict.verifier = Some(saying(0.4));
     (strict.start().await, judge)
 }
 

@@ -198,3 +198,12 @@ async fn a_hard_purge_takes_the_stale_fallback_away_too() {
     gateway.script.push(Reply::connect_error());
     assert_eq!(gateway.ask(ASKED).await.status, 502);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_if_cached_is_not_answered_with_what_only_a_failure_would_excuse() {
+    let gateway = start().await;
+    gateway.ask(ASKED).await;
+    gateway.hand.advance(MINUTE * 60 * 5);
+    let cold = gateway.chat_with(&user(ASKED), &[("cache-control", "only-if-cached")]).await;
+    assert_eq!((cold.status, gateway.calls()), (504, 1));
+}

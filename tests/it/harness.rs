@@ -30,8 +30,13 @@ pub(crate) const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
 /// A verifier that agrees with whatever the guard lets pass: most tests are not about wording.
 fn agreeing() -> Arc<dyn Verifier> {
+    saying(1.0)
+}
+
+/// A verifier that gives every pair this p, against a bar of 0.5.
+pub(crate) fn saying(p: f32) -> Arc<dyn Verifier> {
     let verifier = ScriptedVerifier::new(&[(0.001, 0.5)]).unwrap();
-    verifier.otherwise(1.0);
+    verifier.otherwise(p);
     Arc::new(verifier)
 }
 
