@@ -56,7 +56,7 @@ const STEPS: &[Step] = &[
     Step { title: "the same again", question: ENABLE, against: None, later: None },
     Step {
         title: "re-worded",
-        question: "How can I enable two-factor authentication?",
+        question: "What are the steps to turn on two-factor authentication?",
         against: Some(ENABLE),
         later: None,
     },
