@@ -49,13 +49,14 @@ struct Step {
     later: Option<Duration>,
 }
 
+const REWORDED: &str = "re-worded";
 const ENABLE: &str = "How do I enable two-factor authentication?";
 
 const STEPS: &[Step] = &[
     Step { title: "a new question", question: ENABLE, against: None, later: None },
     Step { title: "the same again", question: ENABLE, against: None, later: None },
     Step {
-        title: "re-worded",
+        title: REWORDED,
         question: "What are the steps to turn on two-factor authentication?",
         against: Some(ENABLE),
         later: None,
@@ -141,7 +142,11 @@ impl Conversation<'_> {
         let calls = self.model.script().calls();
         let body = json!({"model": "demo", "messages": [{"role": "user", "content": step.question}]});
         let url = format!("http://{}/v1/chat/completions", self.app.listen);
-        let request = self.client.post(&url).header("authorization", CREDENTIAL).body(body.to_string());
+        let mut request = self.client.post(&url).header("authorization", CREDENTIAL).body(body.to_string());
+        if step.title == REWORDED {
+            // A hit by meaning is now and then asked again behind; that call is not this table's subject.
+            request = request.header("cache-control", "only-if-cached");
+        }
         let started = tokio::time::Instant::now();
         let response = request.header("content-type", "application/json").send().await?;
         let headers = response.headers().clone();
