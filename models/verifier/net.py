@@ -1,6 +1,9 @@
 """The cross-encoder: six MiniLM layers over a pair of questions, and a linear head.
 
-Input is `[CLS] A [SEP] B [SEP]` with token types 0 and 1, positions from 0.
+Input is `[CLS] A [SEP] B [SEP]`, positions from 0. A token's type is its side (0
+or 1), plus 2 when it is part of the longest common subsequence of the sides, or
+plus 4 when the other side has it too but in another place: so what was changed or
+moved stands out at once, which the layers would learn to see only slowly.
 The head reads the first token's state and the mean over all tokens, side by
 side, and gives one logit of "the same answer serves both".
 """
@@ -15,6 +18,7 @@ from tokenizers import Tokenizer
 
 WIDTH, HEADS, INNER, LAYERS, WINDOW = 384, 12, 1536, 6, 512
 CLS, SEP = 101, 102
+TYPES = 6
 
 
 def base_dir():
@@ -66,7 +70,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.word = nn.Embedding(30522, WIDTH)
         self.position = nn.Embedding(WINDOW, WIDTH)
-        self.kind = nn.Embedding(2, WIDTH)
+        self.kind = nn.Embedding(TYPES, WIDTH)
         self.norm = nn.LayerNorm(WIDTH, eps=1e-12)
         self.layers = nn.ModuleList([Layer() for _ in range(LAYERS)])
 
@@ -126,8 +130,35 @@ def base_encoder():
     file = {k.removeprefix("bert."): v for k, v in file.items()}
     enc = Encoder()
     want = to_bert_names({f"enc.{k}": k for k in enc.state_dict()})  # their name -> ours
-    enc.load_state_dict({ours: file[theirs] for theirs, ours in want.items()})
+    state = {ours: file[theirs] for theirs, ours in want.items()}
+    state["kind.weight"] = state["kind.weight"].repeat(TYPES // 2, 1)
+    enc.load_state_dict(state)
     return enc
+
+
+def shared(a, b):
+    """For each token of either side 0, 2 or 4, as above.
+
+    The subsequence is found from the front: equal tokens are taken, else the side is advanced whose rest shares
+    more with the other's, the first side when both do.
+    """
+    rest = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
+    for i in range(len(a) - 1, -1, -1):
+        row, below = rest[i], rest[i + 1]
+        for j in range(len(b) - 1, -1, -1):
+            row[j] = below[j + 1] + 1 if a[i] == b[j] else max(below[j], row[j + 1])
+    in_a, in_b = set(a), set(b)
+    left, right = [4 if x in in_b else 0 for x in a], [4 if x in in_a else 0 for x in b]
+    i = j = 0
+    while i < len(a) and j < len(b):
+        if a[i] == b[j]:
+            left[i] = right[j] = 2
+            i, j = i + 1, j + 1
+        elif rest[i + 1][j] >= rest[i][j + 1]:
+            i += 1
+        else:
+            j += 1
+    return left, right
 
 
 def pair_ids(tok, left, right, limit):
@@ -137,7 +168,8 @@ def pair_ids(tok, left, right, limit):
         a, b = list(a.ids), list(b.ids)
         while len(a) + len(b) > limit - 3:
             (a if len(a) > len(b) else b).pop()
-        out.append(([CLS] + a + [SEP] + b + [SEP], [0] * (len(a) + 2) + [1] * (len(b) + 1)))
+        left, right = shared(a, b)
+        out.append(([CLS] + a + [SEP] + b + [SEP], [0, *left, 0, *(1 + k for k in right), 1]))
     return out
 
 

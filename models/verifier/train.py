@@ -62,10 +62,14 @@ def main():
     trained = sorted({data.fold(g["forms"][0]) for g in parts["train"]} | set(start["trained"]))
     print("groups", {k: len(v) for k, v in parts.items()}, "dropped", len(dropped), dropped[:5], flush=True)
     if o.start:
+        kinds = start["model"]["enc.kind.weight"]
+        start["model"]["enc.kind.weight"] = kinds.repeat(net.TYPES // len(kinds), 1)
         model.load_state_dict(start["model"])
     model.enc.word.weight.requires_grad_(False)
     body = [p for p in model.enc.parameters() if p.requires_grad]
-    opt = torch.optim.AdamW([dict(params=body, lr=o.rate), dict(params=model.head.parameters(), lr=1e-3)], weight_decay=0.01, fused=True)
+    types = model.enc.kind.weight
+    rest = [p for p in body if p is not types]
+    opt = torch.optim.AdamW([dict(params=rest, lr=o.rate), dict(params=[types], lr=1e-3), dict(params=model.head.parameters(), lr=1e-3)], weight_decay=0.01, fused=True)
     base = [g["lr"] for g in opt.param_groups]
     dev = data.test_pairs(parts["dev"])
     dev = random.Random(1).sample(dev, min(2500, len(dev)))
