@@ -40,7 +40,7 @@ def main():
     ap.add_argument("--out", default="out")
     ap.add_argument("--epochs", type=int, default=3)
     ap.add_argument("--threads", type=int, default=2)
-    ap.add_argument("--rate", type=float, default=6e-5)
+    ap.add_argument("--rate", type=float, default=5e-5)
     ap.add_argument("--batch", type=int, default=32)
     ap.add_argument("--drop", type=float, default=0.05)
     ap.add_argument("--share", type=float, default=0.25)
@@ -69,7 +69,7 @@ def main():
     body = [p for p in model.enc.parameters() if p.requires_grad]
     types = model.enc.kind.weight
     rest = [p for p in body if p is not types]
-    opt = torch.optim.AdamW([dict(params=rest, lr=o.rate), dict(params=[types], lr=1e-3), dict(params=model.head.parameters(), lr=1e-3)], weight_decay=0.01, fused=True)
+    opt = torch.optim.AdamW([dict(params=rest, lr=o.rate), dict(params=[types], lr=5e-4), dict(params=model.head.parameters(), lr=5e-4)], weight_decay=0.01, fused=True)
     base = [g["lr"] for g in opt.param_groups]
     dev = data.test_pairs(parts["dev"])
     dev = random.Random(1).sample(dev, min(2500, len(dev)))
