@@ -40,7 +40,7 @@ def main():
     ap.add_argument("--out", default="out")
     ap.add_argument("--epochs", type=int, default=3)
     ap.add_argument("--threads", type=int, default=2)
-    ap.add_argument("--rate", type=float, default=6e-5)
+    ap.add_argument("--rate", type=float, default=5e-5)
     ap.add_argument("--batch", type=int, default=32)
     ap.add_argument("--drop", type=float, default=0.05)
     ap.add_argument("--share", type=float, default=0.25)

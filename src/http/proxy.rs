@@ -19,6 +19,9 @@ use crate::{
     wire::Family,
 };
 
+/// Bodies up to this many bytes are read before they are passed on.
+const SMALL_BODY: usize = 64 << 10;
+
 /// Chat completions: `POST` goes through the cache, other methods pass through.
 pub(super) async fn chat(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
     if request.method() != Method::POST {
@@ -43,10 +46,15 @@ pub(super) async fn chat(State(gateway): State<Arc<Gateway>>, request: Request<B
 /// Everything else: streamed to the upstream and back.
 pub(super) async fn pass_through(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let body = if http_body::Body::is_end_stream(&body) {
-        UpstreamBody::Whole(Bytes::new())
-    } else {
-        UpstreamBody::Stream(body_stream(body.into_data_stream()))
+    let body = match declared_length(&parts) {
+        _ if http_body::Body::is_end_stream(&body) => UpstreamBody::Whole(Bytes::new()),
+        // A small body is cheaper sent whole than streamed.
+        Some(length) if length <= SMALL_BODY => match collect(body, SMALL_BODY).await {
+            Collected::Whole(body) => UpstreamBody::Whole(body),
+            Collected::TooLarge(body) => UpstreamBody::Stream(body),
+            Collected::Broken => return respond(ClientError::BodyBroken.reply(Family::Chat)),
+        },
+        _ => UpstreamBody::Stream(body_stream(body.into_data_stream())),
     };
     respond(Box::pin(gateway.forward(call(parts, None, Bytes::new()), body, BypassReason::Passthrough)).await)
 }
