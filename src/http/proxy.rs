@@ -1,6 +1,6 @@
 //! Handlers of the data plane: HTTP to `Call`, `Reply` to HTTP.
 
-use std::{pin::Pin, sync::Arc, task::Poll};
+use std::{pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use axum::{
     body::{Body, BodyDataStream},
@@ -19,6 +19,10 @@ use crate::{
     wire::Family,
 };
 
+/// Of a refused body at most this much is read, and no longer than [`DISCARD_TIME`].
+const DISCARD_BYTES: usize = 64 << 20;
+/// See [`DISCARD_BYTES`].
+const DISCARD_TIME: Duration = Duration::from_secs(10);
 /// Bodies up to this many bytes are read before they are passed on.
 const SMALL_BODY: usize = 64 << 10;
 
@@ -30,6 +34,8 @@ pub(super) async fn chat(State(gateway): State<Arc<Gateway>>, request: Request<B
     let (parts, body) = request.into_parts();
     let limits = gateway.limits();
     if declared_length(&parts).is_some_and(|length| length > limits.body_bytes) {
+        // A refusal that comes while the client still sends would reach it as a broken connection.
+        let _ = tokio::time::timeout(DISCARD_TIME, discard(body)).await;
         return respond(ClientError::BodyTooLarge { limit: limits.body_bytes }.reply(Family::Chat));
     }
     let reply = match collect(body, limits.cacheable_body_bytes).await {
@@ -70,6 +76,16 @@ fn declared_length(parts: &Parts) -> Option<usize> {
 
 fn body_stream(data: BodyDataStream) -> stream::BoxStream<'static, Result<Bytes, BodyError>> {
     data.map(|chunk| chunk.map_err(|error| BodyError(error.to_string()))).boxed()
+}
+
+async fn discard(body: Body) {
+    let (mut data, mut read) = (body.into_data_stream(), 0);
+    while let Some(Ok(chunk)) = data.next().await {
+        read += chunk.len();
+        if read > DISCARD_BYTES {
+            return;
+        }
+    }
 }
 
 enum Collected {
