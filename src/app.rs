@@ -27,7 +27,7 @@ use crate::{
         pool::PoolSettings,
         remote::{RemoteEmbedder, RemoteSettings},
     },
-    gateway::{self, Gateway, Judge, Limits, Oversight},
+    gateway::{self, Gateway, Judge, Oversight},
     http,
     index::partitions::{self, Partitions},
     jobs,
@@ -394,9 +394,8 @@ fn connect(config: &Config, clock: &Clock) -> Result<Arc<dyn Upstream>, StartErr
 }
 
 fn settings(config: &Config) -> gateway::Settings {
-    let config::Limits { body_bytes, cacheable_body_bytes, answer_bytes, requests, followers } = config.limits;
     gateway::Settings {
-        limits: Limits { body_bytes, cacheable_body_bytes, answer_bytes, requests, followers },
+        limits: config.limits,
         chat: ChatSettings {
             max_temperature: config.temperature_ceiling,
             // OpenAI documents its default; what another upstream does with no temperature is not known.

@@ -29,6 +29,7 @@ use tokio::sync::watch;
 use crate::{
     cache::Cache,
     clock::Clock,
+    config::Limits,
     embed::Embedder,
     http::error::ClientError,
     key::PrincipalKey,
@@ -52,21 +53,6 @@ use report::{Followed, Ticket};
 
 /// How long a request waits for the gateway to be able to tell categories, before it goes upstream uncached.
 const WARM_UP: Duration = Duration::from_secs(5);
-
-/// Bounds on what one request may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Larger chat bodies are refused with 413.
-    pub body_bytes: usize,
-    /// Larger chat bodies are streamed through without the cache.
-    pub cacheable_body_bytes: usize,
-    /// Larger answers are streamed through without being kept.
-    pub answer_bytes: usize,
-    /// More requests at the same time get 503.
-    pub requests: usize,
-    /// More than this many clients never wait on one flight.
-    pub followers: usize,
-}
 
 /// What the request path needs to know beside its collaborators.
 #[derive(Debug, Clone)]
