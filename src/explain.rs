@@ -4,10 +4,9 @@ use serde::Serialize;
 
 use crate::{
     embed::{EmbedError, Embedder},
-    matcher::{self, Asked, GuardReport, Judgement, Matcher, Terms, calibration::PSame},
+    matcher::{self, Asked, Judgement, Matcher, Terms},
     outcome::{BypassReason, MissReason},
     policy::{Classification, Examples, Facts, PolicySet, Tier},
-    similarity::Similarity,
 };
 
 /// What is asked, against what.
@@ -24,21 +23,9 @@ pub struct Ask<'a> {
 /// The whole explanation.
 #[derive(Debug, Clone, Serialize)]
 pub struct Explanation {
-    /// `hit` or `miss`.
-    pub decision: &'static str,
-    /// Cosine of the two questions.
-    pub similarity: Similarity,
-    /// What the contrast guard said.
-    pub guard: GuardReport,
-    /// Calibrated probability of the same answer; `null` when it was not asked for.
-    pub p_same: Option<PSame>,
-    /// What had to be reached.
-    pub bar: f32,
-    /// How far above the bar, or below it, that was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub margin: Option<f32>,
-    /// Stable reason.
-    pub reason: &'static str,
+    /// What matcher and policies say of the pair; a policy's refusal comes before the matcher's.
+    #[serde(flatten)]
+    pub judgement: Judgement,
     /// The category of the question asked.
     pub category: String,
     /// How the category was found.
@@ -69,7 +56,7 @@ pub async fn explain(
     Ok(assemble(judgement, [&class, &cached_class], ask.asked, policies.revision()))
 }
 
-fn assemble(judgement: Judgement, classes: [&Classification; 2], asked: &str, revision: &str) -> Explanation {
+fn assemble(mut judgement: Judgement, classes: [&Classification; 2], asked: &str, revision: &str) -> Explanation {
     let [class, cached_class] = classes;
     let barred = if class.freshness.is_never() || cached_class.freshness.is_never() {
         Some(BypassReason::ZeroTtl.as_str())
@@ -81,14 +68,11 @@ fn assemble(judgement: Judgement, classes: [&Classification; 2], asked: &str, re
     } else {
         None
     };
+    if let Some(reason) = barred {
+        (judgement.decision, judgement.reason) = ("miss", reason);
+    }
     Explanation {
-        decision: if barred.is_some() { "miss" } else { judgement.decision },
-        similarity: judgement.similarity,
-        guard: judgement.guard,
-        p_same: judgement.p_same,
-        bar: judgement.bar,
-        margin: judgement.margin,
-        reason: barred.unwrap_or(judgement.reason),
+        judgement,
         category: class.policy.category.clone(),
         category_by: class.by.to_string(),
         policy_revision: revision.to_owned(),

@@ -226,19 +226,20 @@ impl Replayer {
         let explained =
             explain::explain(ask, parts.embedder.as_ref(), &policies, examples.as_deref(), &parts.matcher).await;
         let Ok(explained) = explained else { return };
-        record.similarity = Some(explained.similarity);
-        record.p_same = explained.p_same;
-        record.bar = explained.p_same.map(|_| explained.bar);
+        let judgement = explained.judgement;
+        record.similarity = Some(judgement.similarity);
+        record.p_same = judgement.p_same;
+        record.bar = judgement.p_same.map(|_| judgement.bar);
         if record.category.is_empty() {
             record.category.clone_from(&explained.category);
         }
         if record.outcome == Seen::Miss {
             // A miss whose status has no detail of its own.
             if pooled || matches!(record.why.as_str(), "miss" | "uri-miss") {
-                explained.reason.clone_into(&mut record.why);
+                judgement.reason.clone_into(&mut record.why);
             }
             if let (Some(slot), Some(detail), "guard-rejected") =
-                (explained.guard.slot, &explained.guard.detail, record.why.as_str())
+                (judgement.guard.slot, &judgement.guard.detail, record.why.as_str())
             {
                 record.why = format!("guard-rejected: {slot}: {detail}");
             }

@@ -7,6 +7,7 @@ use super::{AdminError, Shared};
 use crate::{
     explain::{self, Ask, Explanation},
     matcher::{Asked, Judgement, Terms},
+    outcome::MissReason,
     policy::Facts,
 };
 
@@ -29,6 +30,15 @@ pub(super) struct Neighbour {
     category: String,
     #[serde(flatten)]
     judgement: Judgement,
+    /// Why its hit would not be served all the same: a tripped category, shadow mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    withheld: Option<&'static str>,
+}
+
+impl Neighbour {
+    const fn is_served(&self) -> bool {
+        self.judgement.accepted() && self.withheld.is_none()
+    }
 }
 
 /// Either form of the answer.
@@ -55,7 +65,7 @@ pub(super) async fn explain(
         return Ok(Json(Explained::Pair(Box::new(explained))));
     }
     let candidates = neighbours(&control, &ask, category.as_deref()).await?;
-    let hit = candidates.iter().any(|neighbour| neighbour.judgement.accepted());
+    let hit = candidates.iter().any(Neighbour::is_served);
     Ok(Json(Explained::Cache { decision: if hit { "hit" } else { "miss" }, candidates }))
 }
 
@@ -74,7 +84,10 @@ async fn neighbours(control: &super::Control, ask: &str, category: Option<&str>)
         let Some(query) = entry.query.clone() else { continue };
         let policy = policies.get(&entry.category).unwrap_or_else(|| policies.default_policy());
         let judgement = matcher.judge(&query, &asked, candidate.similarity, &terms.tightened(policy)).await;
-        shown.push(Neighbour { entry: entry.id.to_string(), query, category: entry.category.clone(), judgement });
+        let withheld = judgement.accepted().then(|| control.gateway.auditor().withholds(&entry.category, None));
+        let withheld = withheld.flatten().map(MissReason::as_str);
+        let category = entry.category.clone();
+        shown.push(Neighbour { entry: entry.id.to_string(), query, category, judgement, withheld });
     }
     Ok(shown)
 }

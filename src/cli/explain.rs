@@ -70,21 +70,22 @@ async fn explain_pair(args: &Args, cached: &str) -> anyhow::Result<Explanation> 
 }
 
 fn in_words(explained: &Explanation, output: &Output) -> String {
-    let decision = if explained.decision == "hit" { output.good("hit") } else { output.bad("miss") };
-    let guard = match (&explained.guard.slot, &explained.guard.detail) {
+    let judgement = &explained.judgement;
+    let decision = if judgement.decision == "hit" { output.good("hit") } else { output.bad("miss") };
+    let guard = match (&judgement.guard.slot, &judgement.guard.detail) {
         (Some(slot), Some(detail)) => {
-            let verdict = if explained.guard.verdict == "reject" { "rejects" } else { "passes, with a higher bar" };
+            let verdict = if judgement.guard.verdict == "reject" { "rejects" } else { "passes, with a higher bar" };
             format!("{verdict}: {slot}: {detail}")
         }
         _ => "passes".to_owned(),
     };
-    let against_p = explained.p_same.is_some() || explained.guard.verdict == "reject";
-    let bar = format!("(bar {:.3})", explained.bar);
-    let p_same = explained.p_same.map_or_else(|| "not asked for".to_owned(), |p| format!("{p} {bar}"));
+    let against_p = judgement.p_same.is_some() || judgement.guard.verdict == "reject";
+    let bar = format!("(bar {:.3})", judgement.bar);
+    let p_same = judgement.p_same.map_or_else(|| "not asked for".to_owned(), |p| format!("{p} {bar}"));
     let similarity_bar = if against_p { String::new() } else { format!(" {bar}") };
     format!(
         "{decision} ({})\n  similarity  {}{similarity_bar}\n  guard       {guard}\n  p(same)     {p_same}\n  category    {} ({})",
-        explained.reason, explained.similarity, explained.category, explained.category_by
+        judgement.reason, judgement.similarity, explained.category, explained.category_by
     )
 }
 
@@ -104,7 +105,7 @@ async fn ask_gateway(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
             candidate["entry"].as_str().unwrap_or_default(),
             candidate["similarity"].as_f64().unwrap_or_default(),
             candidate["p_same"].as_f64().map_or_else(|| "-".to_owned(), |p| format!("{p:.4}")),
-            candidate["reason"].as_str().unwrap_or_default(),
+            candidate["withheld"].as_str().or_else(|| candidate["reason"].as_str()).unwrap_or_default(),
             candidate["query"].as_str().unwrap_or_default(),
             output.quiet(detail),
         ))?;

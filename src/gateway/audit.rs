@@ -149,7 +149,7 @@ impl Auditor {
     }
 
     /// Why a hit by meaning in `category` may not be served, if so.
-    pub(super) fn withholds(&self, category: &str, mode: Option<Mode>) -> Option<MissReason> {
+    pub fn withholds(&self, category: &str, mode: Option<Mode>) -> Option<MissReason> {
         if !self.read.load(Ordering::Acquire) {
             Some(MissReason::CacheError)
         } else if self.shadow || mode == Some(Mode::Shadow) {

@@ -18,14 +18,10 @@
 //! Reports by people are counted apart: nobody reports what was right, so their denominator is the hits served. A report
 //! is a wrong hit, so while the budget is kept reports over hits are below it too, and the same rule holds for them.
 
-mod interval;
-
 use serde::{Deserialize, Serialize};
 
-pub use interval::clopper_pearson;
-
 use super::agreement::Agreement;
-use interval::as_f64;
+use crate::binomial::{as_f64, clopper_pearson};
 
 /// Audits after which the counts start anew.
 pub const ROUND: u64 = 1000;

@@ -44,6 +44,34 @@ fn no_fixture_gets_a_new_wrong_hit_in_one_pool() {
 }
 
 #[test]
+fn tune_writes_only_when_told_and_only_what_is_vouched_for() {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("policies")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let policies = || -> Vec<String> {
+        let mut files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
+    };
+    let tune = |more: &[&str]| -> Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_semblance"));
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["tune", "fixtures/", "--budget", "0.2", "--json"]);
+        let output = command.args(["--policies", dir.path().to_str().unwrap()]).args(more).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        report(&output)
+    };
+    let before = policies();
+    let proposed = tune(&[]);
+    assert_eq!(policies(), before);
+    tune(&["--write"]);
+    let changed = policies().iter().zip(&before).filter(|(now, then)| now != then).count();
+    let vouched = proposed.as_array().unwrap().iter().filter(|one| one["is_vouched"] == true).count();
+    assert!(changed > 0 && changed <= vouched, "{changed} of {vouched}");
+}
+
+#[test]
 fn every_near_miss_has_a_twin_that_must_be_served() {
     let mut seeds = std::collections::BTreeMap::<String, [usize; 2]>::new();
     for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")).unwrap() {
