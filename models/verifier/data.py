@@ -75,18 +75,19 @@ def split_of(key):
     return "train" if n < 80 else "dev" if n < 90 else "test"
 
 
-def embed(texts, enc, tok, batch=64):
-    """Unit mean-pooled vectors of the base encoder."""
+def embed(texts, enc, tok, batch=64, fast=True):
+    """Unit mean-pooled vectors of the base encoder; in half precision where `fast`."""
     rows = [([net.CLS, *e.ids[:94], net.SEP], [0] * (min(len(e.ids), 94) + 2)) for e in tok.encode_batch(texts, add_special_tokens=False)]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
     out = np.zeros((len(rows), net.WIDTH), np.float32)
-    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+    device = next(enc.parameters()).device
+    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast):
         for k in range(0, len(order), batch):
             chunk = order[k : k + batch]
-            ids, mask, kinds = net.pad([rows[i] for i in chunk])
+            ids, mask, kinds = (x.to(device) for x in net.pad([rows[i] for i in chunk]))
             h = enc(ids, mask, kinds).float() * mask[..., None]
             v = h.sum(1) / mask.sum(1, keepdim=True)
-            out[chunk] = torch.nn.functional.normalize(v, dim=1).numpy()
+            out[chunk] = torch.nn.functional.normalize(v, dim=1).cpu().numpy()
     return out
 
 
@@ -94,11 +95,8 @@ def embed(texts, enc, tok, batch=64):
 TWIN = 0.86
 
 
-def split_groups(groups, enc, tok, trained=()):
-    """Groups by split, twins together, and each group's far enough neighbours of its own split.
-
-    `trained` holds folded first forms that an earlier sitting has trained on: they stay in train with their twins.
-    """
+def split_groups(groups, enc, tok):
+    """Groups by split, twins together, and each group's far enough neighbours of its own split."""
     vectors = embed([s for g in groups for s in g["forms"]], enc, tok)
     ends = np.cumsum([len(g["forms"]) for g in groups])
     mean = np.stack([vectors[e - len(g["forms"]) : e].mean(0) for g, e in zip(groups, ends)])
@@ -118,9 +116,8 @@ def split_groups(groups, enc, tok, trained=()):
         # The root is the one whose text sorts first, so that added groups seldom move old ones.
         lo, hi = sorted((a, b), key=lambda k: groups[k]["forms"][0])
         root[hi] = lo
-    held = {find(i) for i, g in enumerate(groups) if fold(g["forms"][0]) in trained}
     for i, g in enumerate(groups):
-        g["split"] = "train" if find(i) in held else split_of(fold(groups[find(i)]["forms"][0]))
+        g["split"] = split_of(fold(groups[find(i)]["forms"][0]))
         g["twin"] = find(i)
     for i, g in enumerate(groups):
         order = [int(j) for j in np.argsort(-near[i])[:40]]
@@ -150,7 +147,7 @@ def group_pairs(r, group, groups, negatives=26):
     out += sample(r, against, negatives)
     cross = [(a, b, 0, "cross") for i, p in enumerate(questions[1:], 1) for q in questions[i + 1 :] for a in p for b in q]
     out += sample(r, cross, negatives // 4)
-    for j in sample(r, group["others"], 3):
+    for j in sample(r, group["others"], 6):
         other = groups[j]
         out.append((r.choice(r.choice(questions)), r.choice(r.choice(sides(other))), 0, "mined"))
     return out + edited(r, questions)
@@ -175,6 +172,15 @@ def edited(r, questions):
             if a != b:
                 out.append((x, y, 1, "rename"))
             out.append((x, b, 0, "rename"))
+    for q in sample(r, questions, 2):
+        a, b = r.sample(q, 2) if len(q) > 1 else (q[0], q[0])
+        found = edits.sister(r, a)
+        if not found:
+            continue
+        x, y = edits.rename(a, *found), edits.rename(b, *found)
+        out.append((x, r.choice([a, b]), 0, "word"))
+        if a != b and y != b and r.random() < 0.7:
+            out.append((x, y, 1, "word"))
     return out
 
 

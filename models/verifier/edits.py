@@ -3,9 +3,11 @@
 `noise` is drawn for pairs of either label alike, so that it carries no hint.
 `keep` makes a closely worded question with the same answer; `turn` makes one
 with another answer; `renames` finds things (numbers, months, places) that can
-be replaced on one side (another answer) or on both (the same answer).
+be replaced on one side (another answer) or on both (the same answer), and
+`sister` does so for common words.
 """
 
+import os
 import re
 
 PREFIXES = """hi, |hello, |hey, |hey there, |good morning. |please help: |quick question: |question: |just wondering, |
@@ -226,3 +228,24 @@ def turn(r, s):
     how, a, b = r.choices(options, weights)[0]
     out = how(s, a, b)
     return out if out != s else None
+
+
+def read_sisters():
+    """Words and what they can be turned into for another question (sisters.txt)."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sisters.txt")
+    lines = (line.split(":", 1) for line in open(path, encoding="utf-8") if not line.startswith("#"))
+    return {word: rest.split() for word, rest in lines}
+
+
+SISTERS = read_sisters()
+
+
+def sister(r, s):
+    """(old, new): a word of `s` and a sister of it, in the word's own number; None when no word has any."""
+    found = [(w, w) for w in re.findall(r"[a-z]{3,}", s) if w in SISTERS]
+    found += [(w, w[:-1]) for w in re.findall(r"[a-z]{3,}s\b", s) if w not in SISTERS and w[:-1] in SISTERS]
+    if not found:
+        return None
+    old, stem = r.choice(found)
+    new = r.choice(SISTERS[stem])
+    return old, new + ("s" if old != stem and not new.endswith("s") else "")

@@ -16,13 +16,6 @@ import net
 import score
 
 
-def load(path):
-    """The model of a checkpoint, and the first forms of the groups it was trained on."""
-    file, model = torch.load(path, weights_only=True), net.Verifier()
-    model.load_state_dict(file["model"])
-    return model.eval(), set(file.get("trained", ()))
-
-
 def kinds_report(z, pairs):
     """Each kind of near miss against all same pairs: AUC and the share that passes at the bar of 1 % overall."""
     y = np.array([p[2] for p in pairs])
@@ -47,9 +40,9 @@ def main():
     o = ap.parse_args()
     torch.set_num_threads(o.threads)
     tok, base = net.tokenizer(), net.base_encoder().eval()
-    model, trained = load(o.checkpoint)
+    model = net.load(o.checkpoint)
     groups, _ = data.read_groups(o.data)
-    parts = data.split_groups(groups, base, tok, trained)
+    parts = data.split_groups(groups, base, tok)
     pairs = data.test_pairs(parts[o.split])
     z = score.logits(model, tok, pairs)
     print(f"{o.split}: {len(parts[o.split])} groups", score.short(z, pairs), flush=True)

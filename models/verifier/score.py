@@ -14,10 +14,11 @@ def logits(model, tok, pairs, both=False, batch=128, limit=net.WINDOW):
         rows = net.pair_ids(tok, left, right, limit)
         order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
         out = np.zeros(len(rows), np.float64)
-        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=FAST):
+        device = model.head.weight.device
+        with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=FAST):
             for k in range(0, len(order), batch):
                 b = order[k : k + batch]
-                out[b] = model(*net.pad([rows[i] for i in b])).float().numpy()
+                out[b] = model(*(x.to(device) for x in net.pad([rows[i] for i in b]))).float().cpu().numpy()
         return out
 
     a, b = [p[0] for p in pairs], [p[1] for p in pairs]

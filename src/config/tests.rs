@@ -41,7 +41,7 @@ fn defaults_are_those_that_the_help_promises() {
     assert_eq!(config.timeouts, Settings::default());
     assert_eq!(config.drain, Duration::from_secs(10));
     assert_eq!(config.embedder.timeout, Duration::from_secs(1));
-    assert_eq!(config.matcher, MatcherConfig { floor: 0.70, min_similarity: 0.90, candidates: 8 });
+    assert_eq!(config.matcher, MatcherConfig { floor: 0.40, min_similarity: 0.90, candidates: 8 });
     assert_eq!(config.client_gone, ClientGone::Finish);
     assert!(config.allow_anonymous && config.require_done);
 }
@@ -62,7 +62,7 @@ fn a_file_sets_everything_it_names() {
         url = "http://localhost:1/v1"
         model = "m"
         [matcher]
-        floor = 0.5
+        floor = 0.6
         "#,
     )
     .unwrap();
@@ -73,7 +73,7 @@ fn a_file_sets_everything_it_names() {
     assert_eq!((config.log.level.as_str(), config.client_gone), ("warn", ClientGone::Cancel));
     assert!(matches!(config.embedder.kind, EmbedderKind::Remote { api_key: None, .. }));
     assert!(config.temperature_ceiling.abs() < f64::EPSILON);
-    assert!((config.matcher.floor - 0.5).abs() < f32::EPSILON);
+    assert!((config.matcher.floor - 0.6).abs() < f32::EPSILON);
     assert!(!config.allow_anonymous, "a gateway on the network does not serve anonymous callers unless told to");
 }
 

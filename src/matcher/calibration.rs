@@ -82,6 +82,8 @@ struct File {
     guard: u32,
     data: String,
     scale: f64,
+    /// Added to the scale for logits above zero: sure pairs are surer than one slope tells.
+    steeper: f64,
     shift: f64,
     orders: u8,
     bars: Vec<(f64, f64)>,
@@ -109,8 +111,9 @@ impl Calibration {
     /// When it does not parse, or a value makes no sense.
     pub fn parse(text: &str) -> Result<Self, CalibrationError> {
         let file: File = serde_json::from_str(text)?;
-        if !(file.scale.is_finite() && file.scale > 0.0 && file.shift.is_finite()) {
-            return Err(CalibrationError::Value("scale must be above zero and shift finite"));
+        let slopes = [file.scale, file.scale + file.steeper];
+        if !(slopes.iter().all(|slope| slope.is_finite() && *slope > 0.0) && file.shift.is_finite()) {
+            return Err(CalibrationError::Value("both slopes must be above zero and the shift finite"));
         }
         if !(1..=2).contains(&file.orders) {
             return Err(CalibrationError::Value("orders must be 1 or 2"));
@@ -144,7 +147,8 @@ impl Calibration {
 
     /// The probability behind a logit.
     pub fn p_same(&self, logit: f32) -> PSame {
-        let z = self.file.scale.mul_add(f64::from(logit), self.file.shift);
+        let (logit, File { scale, steeper, shift, .. }) = (f64::from(logit), &self.file);
+        let z = scale.mul_add(logit, *shift) + steeper * logit.max(0.0);
         PSame::new(single(1.0 / (1.0 + (-z).exp())))
     }
 
@@ -187,14 +191,15 @@ mod tests {
     fn text(bars: &str) -> String {
         let guard = guard::VERSION;
         format!(
-            r#"{{"model":"m","guard":{guard},"data":"d","scale":2.0,"shift":-1.0,"orders":1,"bars":{bars},"ece":0.01}}"#
+            r#"{{"model":"m","guard":{guard},"data":"d","scale":2.0,"steeper":1.0,"shift":-1.0,"orders":1,"bars":{bars},"ece":0.01}}"#
         )
     }
 
     #[test]
     fn a_logit_becomes_the_probability_that_was_fitted() {
         let calibration = Calibration::parse(&text("[]")).unwrap();
-        assert!((calibration.p_same(0.5).get() - 0.5).abs() < 1e-6);
+        assert!((calibration.p_same(1.0 / 3.0).get() - 0.5).abs() < 1e-6);
+        assert!((calibration.p_same(-1.0).get() - 1.0 / (1.0 + 3.0_f32.exp())).abs() < 1e-6);
         assert!(calibration.p_same(4.0) > calibration.p_same(3.0));
         assert!((calibration.p_same(f32::NAN).get()).abs() < f32::EPSILON);
     }
@@ -226,6 +231,7 @@ mod tests {
             assert!(matches!(Calibration::parse(&text(bars)), Err(CalibrationError::Value(_))), "{bars}");
         }
         assert!(Calibration::parse(&text("[]").replace("2.0", "-2.0")).is_err());
+        assert!(Calibration::parse(&text("[]").replace("1.0,", "-2.0,")).is_err());
         assert!(Calibration::parse("{}").is_err());
     }
 }

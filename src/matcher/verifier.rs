@@ -4,6 +4,7 @@
 //! callers get an answer or an error within the pool's deadline; a verifier exists only with the calibration that was
 //! measured with its weights and with this program's guard.
 
+mod marks;
 pub mod scripted;
 
 use std::sync::Arc;
@@ -145,9 +146,10 @@ fn logit(model: &BertModel, threads: &Threads, pair: (&str, &str), both: bool) -
 
 fn one_way(model: &BertModel, threads: &Threads, (first, second): (&str, &str)) -> Result<Answer, ModelError> {
     let window = model.window();
-    let pair = wordpiece::encode_pair(first, second, window);
+    let mut pair = wordpiece::encode_pair(first, second, window);
     if pair.ids.len() > window {
         return Ok(Err(VerifyError::TooLong { tokens: pair.ids.len(), window }));
     }
+    marks::mark(&mut pair);
     model.logit(&pair.ids, &pair.types, threads).map(Ok)
 }

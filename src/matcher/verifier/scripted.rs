@@ -39,7 +39,7 @@ impl ScriptedVerifier {
     pub fn new(bars: &[(f64, f64)]) -> Result<Self, CalibrationError> {
         let text = serde_json::json!({
             "model": "scripted", "guard": guard::VERSION, "data": "none",
-            "scale": 1.0, "shift": 0.0, "orders": 1, "bars": bars,
+            "scale": 1.0, "steeper": 0.0, "shift": 0.0, "orders": 1, "bars": bars,
         });
         let calibration = Calibration::parse(&text.to_string())?;
         Ok(Self { script: Mutex::default(), calls: AtomicUsize::new(0), calibration })
