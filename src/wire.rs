@@ -6,7 +6,10 @@
 pub mod canonical;
 pub mod chat;
 pub mod directives;
+mod extras;
+mod fields;
 mod recorder;
+mod rendering;
 pub mod sse;
 
 use bytes::Bytes;
@@ -209,7 +212,7 @@ impl Answer {
     /// The JSON body for a client, under a fresh id.
     pub fn render_json(&self, fresh: &Fresh) -> Bytes {
         match self.family {
-            Family::Chat => chat::render_json(self, fresh),
+            Family::Chat => rendering::renamed_body(self, fresh),
         }
     }
 

@@ -15,7 +15,7 @@ mod usage;
 
 pub(super) use judge::{calls_tools, describe, judge};
 pub(super) use reduce::Reduction;
-pub(super) use render::{render_json, render_stream};
+pub(super) use render::render_stream;
 pub(super) use request::parse;
 pub(super) use usage::strip_usage;
 

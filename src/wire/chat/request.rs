@@ -15,6 +15,7 @@ use crate::{
         ExactOnly, Family, Request, Shape,
         canonical::{self, Encoder, Node, Object},
         directives::Directives,
+        fields::{self, flag, is_empty},
     },
 };
 
@@ -44,8 +45,7 @@ const USER: [&str; 3] = ["user", "safety_identifier", "metadata"];
 pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Request, BypassReason> {
     let node = canonical::parse(body).map_err(|_| BypassReason::Unparsable)?;
     let root = node.as_object().ok_or(BypassReason::Unparsable)?;
-    let model = root.get("model").and_then(Node::as_str).filter(|model| !model.is_empty());
-    let model = model.ok_or(BypassReason::Unparsable)?;
+    let model = fields::model(root)?;
     let shape = shape(root)?;
     let turns = turns::read(root)?;
     let bypass = bypass(root, model, settings)?.or(turns.bypass);
@@ -95,11 +95,6 @@ fn query(turns: &Turns<'_, '_>, exact_only: Option<ExactOnly>) -> Result<String,
     }
 }
 
-/// A boolean field; `None` of the wrong kind is refused, absent and `null` are `false`.
-fn flag(root: &Object<'_>, key: &str) -> Result<bool, BypassReason> {
-    root.get(key).map_or(Ok(false), |node| node.as_bool().ok_or(BypassReason::Unparsable))
-}
-
 fn shape(root: &Object<'_>) -> Result<Shape, BypassReason> {
     if !flag(root, "stream")? {
         return Ok(Shape::Json);
@@ -129,10 +124,6 @@ fn wants_json(root: &Object<'_>) -> bool {
 
 fn pinned(root: &Object<'_>) -> bool {
     root.get("seed").is_some() || root.get("logit_bias").is_some_and(|bias| !is_empty(bias))
-}
-
-fn is_empty(node: &Node<'_>) -> bool {
-    node.as_object().is_some_and(Object::is_empty) || node.as_array().is_some_and(<[_]>::is_empty)
 }
 
 /// The first reason in the request's own fields not to consult the cache.

@@ -5,6 +5,7 @@ use crate::{
     wire::{
         ExactOnly,
         canonical::{Encoder, Member, Node, Object, Value},
+        fields::{encode_text_part, is_remote, plain_text},
     },
 };
 
@@ -108,11 +109,7 @@ fn encode_content(encoder: &mut Encoder, content: &Node<'_>) {
     match &content.value {
         Value::String(text) => {
             encoder.open_array();
-            encoder.open_object();
-            for word in ["text", text, "type", "text"] {
-                encoder.text(word);
-            }
-            encoder.close_object();
+            encode_text_part(encoder, text);
             encoder.close_array();
         }
         Value::Array(parts) => {
@@ -141,14 +138,6 @@ fn text(message: &Object<'_>) -> String {
     }
     let parts = content.as_array().unwrap_or_default();
     parts.iter().filter_map(plain_text).collect::<Vec<_>>().join("\n")
-}
-
-/// The text of a part that is nothing but text.
-fn plain_text<'n>(part: &'n Node<'_>) -> Option<&'n str> {
-    let object = part.as_object()?;
-    let only = object.present().all(|member| matches!(member.key.as_ref(), "type" | "text" | "cache_control"));
-    let is_text = object.get("type").and_then(Node::as_str) == Some("text");
-    object.get("text").and_then(Node::as_str).filter(|_| only && is_text)
 }
 
 /// What the messages say together.
@@ -194,20 +183,5 @@ impl Facts {
         } else if is_remote(part) {
             self.bypass.get_or_insert(BypassReason::RemoteContent);
         }
-    }
-}
-
-/// Whether a part names content that lies elsewhere and may change: any URL but a data URL, any uploaded file.
-fn is_remote(node: &Node<'_>) -> bool {
-    match &node.value {
-        Value::Object(object) => object.present().any(|member| {
-            let key = member.key.as_ref();
-            let file = key.ends_with("file_id");
-            let url = key == "url" || key == "uri" || key.ends_with("_url") || key.ends_with("_uri");
-            let elsewhere = |text: &str| file || (url && !text.starts_with("data:"));
-            member.node.as_str().map_or_else(|| is_remote(&member.node), elsewhere)
-        }),
-        Value::Array(items) => items.iter().any(is_remote),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
