@@ -33,8 +33,14 @@ reasons! {
         Audio => "audio",
         /// The model searches the web.
         WebSearch => "web-search",
+        /// A tool that the provider runs: what it finds or does is not the question's alone.
+        HostedTool => "hosted-tool",
         /// The provider keeps the answer for a later read by id.
         ProviderStore => "provider-store",
+        /// Goes on from something that the provider keeps: a container, a thread.
+        ProviderState => "provider-state",
+        /// Asks for no answer, only that the provider reads the prompt ahead.
+        WarmUp => "warm-up",
         /// Predicted output was given.
         Prediction => "prediction",
         /// Temperature above the configured ceiling.

@@ -8,11 +8,15 @@ pub mod chat;
 pub mod directives;
 mod extras;
 mod fields;
+mod messages;
 mod recorder;
 mod rendering;
 pub mod sse;
 
+use std::ops::Range;
+
 use bytes::Bytes;
+use http::HeaderMap;
 
 pub use recorder::{BodyKind, Finished, RecordSettings, Recorder};
 
@@ -26,19 +30,34 @@ use crate::{
 pub enum Family {
     /// OpenAI chat completions.
     Chat,
+    /// Anthropic messages.
+    Messages,
 }
 
 impl Family {
+    /// Every family.
+    pub const ALL: &'static [Self] = &[Self::Chat, Self::Messages];
+
     /// Stable name: hashed into partitions, stored with answers, used as a metric label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Chat => "chat",
+            Self::Messages => "messages",
         }
     }
 
     /// The family with this stable name.
     pub fn from_name(name: &str) -> Option<Self> {
-        (name == "chat").then_some(Self::Chat)
+        Self::ALL.iter().copied().find(|family| family.as_str() == name)
+    }
+
+    /// The family whose provider and whose errors a request on any path belongs to, cached or not: Anthropic's requests
+    /// carry `anthropic-version`, whatever their path.
+    pub fn spoken(path_and_query: &str, headers: &HeaderMap) -> Self {
+        let path = path_and_query.split('?').next().unwrap_or_default();
+        let path = path.strip_prefix("/v1").unwrap_or(path);
+        let messages = path == "/messages" || path.starts_with("/messages/");
+        if messages || headers.contains_key("anthropic-version") { Self::Messages } else { Self::Chat }
     }
 }
 
@@ -178,6 +197,7 @@ impl Answer {
     pub fn new(family: Family, body: Bytes, raw_stream: Option<Bytes>) -> Result<Self, NotAnAnswer> {
         let described = match family {
             Family::Chat => chat::describe(&body),
+            Family::Messages => messages::describe(&body),
         };
         let Description { id_span, created_span, text, model, usage } = described.ok_or(NotAnAnswer(family))?;
         Ok(Self { family, body, id_span, created_span, text, model, usage, raw_stream })
@@ -187,6 +207,16 @@ impl Answer {
     pub fn calls_tools(&self) -> bool {
         match self.family {
             Family::Chat => chat::calls_tools(&self.body),
+            Family::Messages => messages::calls_tools(&self.body),
+        }
+    }
+
+    /// Whether it holds what means something only to the account that it was made for: such an answer is kept for the
+    /// credential that asked, whatever the policy shares.
+    pub fn is_bound_to_account(&self) -> bool {
+        match self.family {
+            Family::Chat => false,
+            Family::Messages => messages::thinks(&self.body),
         }
     }
 
@@ -212,7 +242,7 @@ impl Answer {
     /// The JSON body for a client, under a fresh id.
     pub fn render_json(&self, fresh: &Fresh) -> Bytes {
         match self.family {
-            Family::Chat => rendering::renamed_body(self, fresh),
+            Family::Chat | Family::Messages => rendering::renamed_body(self, fresh),
         }
     }
 
@@ -220,6 +250,7 @@ impl Answer {
     pub fn render_stream(&self, fresh: &Fresh, include_usage: bool) -> Bytes {
         match self.family {
             Family::Chat => chat::render_stream(self, fresh, include_usage),
+            Family::Messages => messages::render_stream(self, fresh),
         }
     }
 
@@ -254,10 +285,11 @@ impl Fresh {
 
     /// A new id for a hit at `now`.
     pub fn new(family: Family, now: Timestamp) -> Self {
-        let prefix = match family {
-            Family::Chat => "chatcmpl-",
+        let (prefix, random) = match family {
+            Family::Chat => ("chatcmpl-", 29),
+            Family::Messages => ("msg_01", 22),
         };
-        let id = prefix.chars().chain(std::iter::repeat_with(fastrand::alphanumeric).take(29)).collect();
+        let id = prefix.chars().chain(std::iter::repeat_with(fastrand::alphanumeric).take(random)).collect();
         Self { id, created: now.as_secs() }
     }
 }
@@ -266,6 +298,7 @@ impl Fresh {
 pub fn parse(family: Family, body: &Bytes, settings: &chat::ChatSettings) -> Result<Request, BypassReason> {
     match family {
         Family::Chat => chat::parse(body, settings),
+        Family::Messages => messages::parse(body, settings),
     }
 }
 
@@ -274,6 +307,8 @@ pub fn parse(family: Family, body: &Bytes, settings: &chat::ChatSettings) -> Res
 pub fn strip_usage(family: Family, frame: &sse::Frame) -> Option<Bytes> {
     match family {
         Family::Chat => chat::strip_usage(frame),
+        // Counted on every stream, whoever asks.
+        Family::Messages => Some(frame.raw.clone()),
     }
 }
 
@@ -281,6 +316,7 @@ pub fn strip_usage(family: Family, frame: &sse::Frame) -> Option<Bytes> {
 pub fn is_terminal(family: Family, frame: &sse::Frame) -> bool {
     match family {
         Family::Chat => chat::is_done(frame),
+        Family::Messages => messages::is_stop(frame),
     }
 }
 
@@ -288,6 +324,7 @@ pub fn is_terminal(family: Family, frame: &sse::Frame) -> bool {
 pub fn error_event(family: Family, body: &[u8]) -> Option<Bytes> {
     match family {
         Family::Chat => chat::error_event(body),
+        Family::Messages => messages::error_event(body),
     }
 }
 
@@ -295,5 +332,11 @@ pub fn error_event(family: Family, body: &[u8]) -> Option<Bytes> {
 pub fn error_body(family: Family, kind: &str, message: &str, code: &str) -> Bytes {
     match family {
         Family::Chat => chat::error_body(kind, message, code),
+        Family::Messages => messages::error_body(kind, message, code),
     }
+}
+
+/// A byte range as an [`Answer`] keeps it.
+fn narrow(span: Range<usize>) -> Option<(u32, u32)> {
+    Some((u32::try_from(span.start).ok()?, u32::try_from(span.end).ok()?))
 }

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 
-use super::{Answer, Family, Recorded, chat, sse::Frame};
+use super::{Answer, Family, Recorded, chat, messages, sse::Frame};
 use crate::outcome::NotStored;
 
 /// What an operator may set about recording, per upstream.
@@ -89,6 +89,7 @@ pub struct Recorder {
 #[derive(Debug)]
 enum Reduction {
     Chat(Box<chat::Reduction>),
+    Messages(Box<messages::Reduction>),
 }
 
 impl Recorder {
@@ -96,6 +97,7 @@ impl Recorder {
     pub fn new(family: Family, settings: RecordSettings, wants_json: bool) -> Self {
         let reduction = match family {
             Family::Chat => Reduction::Chat(Box::default()),
+            Family::Messages => Reduction::Messages(Box::default()),
         };
         Self { family, settings, wants_json, refused: None, bytes: 0, frames: Vec::new(), reduction }
     }
@@ -130,6 +132,7 @@ impl Recorder {
     pub fn frame(&mut self, frame: &Frame) {
         let done = match &self.reduction {
             Reduction::Chat(reduction) => reduction.done(),
+            Reduction::Messages(reduction) => reduction.done(),
         };
         if frame.data.is_none() || done || self.lost() {
             return;
@@ -143,6 +146,7 @@ impl Recorder {
         self.frames.push(frame.raw.clone());
         let taken = match &mut self.reduction {
             Reduction::Chat(reduction) => reduction.frame(frame),
+            Reduction::Messages(reduction) => reduction.frame(frame),
         };
         if let Err(reason) = taken {
             self.refused = Some(reason);
@@ -161,6 +165,8 @@ impl Recorder {
     pub fn finish_stream(mut self, clean: bool) -> Finished {
         let (ended, finished, lossy) = match &self.reduction {
             Reduction::Chat(chat) => (chat.done(), chat.finished(), chat.lossy()),
+            // Every server of this protocol sends the marker.
+            Reduction::Messages(messages) => (messages.done(), false, messages.lossy()),
         };
         let whole = clean && (ended || (finished && self.settings.lenient_end));
         if !whole {
@@ -172,6 +178,7 @@ impl Recorder {
         let raw = lossy.then(|| Bytes::from(std::mem::take(&mut self.frames).concat()));
         let body = match std::mem::replace(&mut self.reduction, Reduction::Chat(Box::default())) {
             Reduction::Chat(reduction) => reduction.into_body(),
+            Reduction::Messages(reduction) => reduction.into_body(),
         };
         match body {
             Some(body) => self.judged(Bytes::from(body), raw, whole),
@@ -196,6 +203,7 @@ impl Recorder {
     fn judged(self, body: Bytes, raw_stream: Option<Bytes>, whole: bool) -> Finished {
         let verdict = match self.family {
             Family::Chat => chat::judge(&body, &self.settings, self.wants_json),
+            Family::Messages => messages::judge(&body, &self.settings, self.wants_json),
         };
         let answer = Answer::new(self.family, body, raw_stream).ok();
         Finished { answer, verdict: self.refused.map_or(verdict, Err), whole }

@@ -1,13 +1,12 @@
 //! What a `chat.completion` object says, and whether it may be stored (wire.md 3.4).
 
-use std::ops::Range;
-
 use super::usage;
 use crate::{
     outcome::NotStored,
     wire::{
         Description, RecordSettings,
         canonical::{self, Node, Object, Value},
+        narrow,
     },
 };
 
@@ -80,8 +79,4 @@ fn content_text(content: &Node<'_>) -> String {
         Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => String::new(),
     }
-}
-
-fn narrow(span: Range<usize>) -> Option<(u32, u32)> {
-    Some((u32::try_from(span.start).ok()?, u32::try_from(span.end).ok()?))
 }
