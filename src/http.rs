@@ -13,11 +13,14 @@ use axum::{Router, routing::any};
 
 use crate::gateway::Gateway;
 
-/// The whole public surface of the data plane: chat completions are cached, everything else passes through untouched.
+/// The whole public surface of the data plane: chat completions and messages are cached, everything else passes through
+/// untouched.
 pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/v1/chat/completions", any(proxy::chat))
         .route("/chat/completions", any(proxy::chat))
+        .route("/v1/messages", any(proxy::messages))
+        .route("/messages", any(proxy::messages))
         .fallback(proxy::pass_through)
         .with_state(gateway)
 }

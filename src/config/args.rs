@@ -93,6 +93,12 @@ settings! {
     /// (OpenAI's, Anthropic's).
     #[arg(long, env = "SEMBLANCE_UPSTREAM", value_name = "URL")]
     upstream: String = "upstream",
+    /// Base URL of the provider of Anthropic's protocol, with or without /v1, or "demo" for the built-in model
+    ///
+    /// Example: `https://api.anthropic.com`, which is the default where --upstream is not given; where it is, that answers
+    /// both protocols.
+    #[arg(long, env = "SEMBLANCE_ANTHROPIC_UPSTREAM", value_name = "URL", hide_short_help = true)]
+    anthropic_upstream: String = "anthropic_upstream",
     /// Where the database lives
     ///
     /// Made when missing. One gateway a directory. Default: ./semblance-data.

@@ -44,6 +44,8 @@ pub(super) struct Question {
     /// Keys in the scope of the credential, which every policy allows.
     pub(super) own: Keys,
     shape: Vec<u8>,
+    /// Base URL of the provider that the question goes to.
+    upstream: String,
     /// All user turns, for the policies' rules.
     user_text: String,
 }
@@ -58,13 +60,14 @@ impl Question {
     }
 
     /// The keys under which entries of this sharing are kept.
-    fn keys(&self, sharing: Sharing, tenant: &str, upstream: &str) -> Keys {
+    fn keys(&self, sharing: Sharing, tenant: &str) -> Keys {
         let tenant = match sharing {
             Sharing::Credential => return self.own,
             Sharing::Tenant => tenant,
             Sharing::Shared => "",
         };
         let namespace = self.directives.namespace.as_deref().unwrap_or_default();
+        let upstream = &self.upstream;
         let scope = Scope::derive(&ScopeParts { principal: None, tenant, upstream, organisation: &[], namespace });
         derive(scope, &self.request, &self.shape)
     }
@@ -128,7 +131,7 @@ pub(super) enum Unanswerable {
 impl Gateway {
     /// The keys of `question` under which entries of this sharing are kept.
     pub(super) fn keys(&self, question: &Question, sharing: Sharing) -> Keys {
-        question.keys(sharing, &self.parts.settings.tenant, self.parts.upstream.base_url())
+        question.keys(sharing, &self.parts.settings.tenant)
     }
 
     /// The principal behind a call's credential.
@@ -169,16 +172,18 @@ impl Gateway {
     fn question(&self, call: &Call, principal: Principal, request: Request, directives: Directives) -> Question {
         let organisation = headers::organisation(&call.headers);
         let names: Vec<&str> = organisation.iter().map(String::as_str).collect();
+        let upstream = self.parts.upstream.base_url(&call.path_and_query, &call.headers);
         let shape = answer_shape(&request, &call.headers, &call.path_and_query, &directives);
         let scope = Scope::derive(&ScopeParts {
             principal: Some(principal),
             tenant: &self.parts.settings.tenant,
-            upstream: self.parts.upstream.base_url(),
+            upstream,
             organisation: &names,
             namespace: directives.namespace.as_deref().unwrap_or_default(),
         });
         let own = derive(scope, &request, &shape);
-        Question { user_text: request.user_turns.join("\n"), request, directives, own, shape }
+        let user_text = request.user_turns.join("\n");
+        Question { request, directives, own, shape, upstream: upstream.to_owned(), user_text }
     }
 }
 

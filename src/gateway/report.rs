@@ -37,6 +37,8 @@ const CLIENT_GONE: StatusCode = match StatusCode::from_u16(499) {
 pub(super) struct Ticket {
     id: String,
     family: Option<Family>,
+    /// The protocol that the client understands errors in.
+    spoken: Family,
     started: tokio::time::Instant,
     now: Timestamp,
     model: String,
@@ -69,6 +71,7 @@ impl Ticket {
         Self {
             id: format!("sem-{:016x}", fastrand::u64(..)),
             family: call.family,
+            spoken: call.spoken(),
             started: tokio::time::Instant::now(),
             now: gateway.parts().clock.now(),
             model: String::new(),
@@ -100,7 +103,7 @@ impl Ticket {
     /// Refuses or fails the request in its own protocol.
     pub(super) fn refused(&mut self, error: &ClientError) -> Reply {
         self.error = Some(error.reason());
-        let mut reply = error.reply(self.family.unwrap_or(Family::Chat));
+        let mut reply = error.reply(self.spoken);
         if matches!(error, ClientError::OnlyIfCached) {
             self.outcome = Outcome::Unsatisfied;
             append_cache_status(&mut reply.headers, &cache_status(Outcome::Unsatisfied, &CacheFacts::default()));
@@ -114,7 +117,11 @@ impl Ticket {
         self.category(&served.entry.category);
         self.served = Some(served.clone());
         let mut reply = reply::hit(served, shape, self.now);
-        insert_text(&mut reply.headers, headers::X_REQUEST_ID, &self.id);
+        let name = match served.entry.answer.family {
+            Family::Chat => headers::X_REQUEST_ID,
+            Family::Messages => headers::ANTHROPIC_REQUEST_ID,
+        };
+        insert_text(&mut reply.headers, name, &self.id);
         reply
     }
 
@@ -205,7 +212,7 @@ impl Ticket {
     /// JSON that answers a stream request and cannot become a stream. A body with an `error` goes as one event, which
     /// SDKs raise; anything else is our error, for a JSON body would read as an empty stream (wire.md 0, finding 10).
     fn unstreamable(&mut self, mut reply: Reply, body: &Bytes) -> Reply {
-        let Some(event) = wire::error_event(self.family.unwrap_or(Family::Chat), body) else {
+        let Some(event) = wire::error_event(self.spoken, body) else {
             return self.refused(&ClientError::WrongShape);
         };
         reply.headers.remove(header::CONTENT_LENGTH);

@@ -10,7 +10,7 @@ use super::{Received, Reply, Step};
 use crate::headers::X_REQUEST_ID;
 
 /// Model that answers when the request names none.
-const MODEL: &str = "semblance-demo";
+pub(super) const MODEL: &str = "semblance-demo";
 /// The demo's `created` of a model: fixed, so that the list is the same every time.
 const MODEL_CREATED: i64 = 1_790_000_000;
 
@@ -83,7 +83,7 @@ fn limit(body: &Value) -> Option<u64> {
 }
 
 /// Keeps the first `limit` tokens of `text`, as a real model does.
-fn cut(text: &str, limit: Option<u64>) -> (String, &'static str) {
+pub(super) fn cut(text: &str, limit: Option<u64>) -> (String, &'static str) {
     let words = words(text);
     match limit.and_then(|limit| usize::try_from(limit).ok()) {
         Some(limit) if limit < words.len() => (words.iter().take(limit).copied().collect(), "length"),
@@ -92,7 +92,7 @@ fn cut(text: &str, limit: Option<u64>) -> (String, &'static str) {
 }
 
 /// Text of a message's content, whichever way it is written.
-fn text_of(content: &Value) -> String {
+pub(super) fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
         Value::Array(parts) => {
@@ -104,7 +104,7 @@ fn text_of(content: &Value) -> String {
 }
 
 /// The model's tokens: words with the white space before them. Joined they are `text` again.
-fn words(text: &str) -> Vec<&str> {
+pub(super) fn words(text: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut start = 0;
     let mut in_word = false;

@@ -7,8 +7,11 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::sync::watch;
 
-use super::{Received, openai};
-use crate::upstream::{BodyError, UpstreamError, UpstreamResponse};
+use super::{Received, anthropic, openai};
+use crate::{
+    upstream::{BodyError, UpstreamError, UpstreamResponse},
+    wire::Family,
+};
 
 /// A door that holds replies until it is opened; once open it stays open. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -74,7 +77,7 @@ impl Reply {
         Self { gate: None, kind, headers }
     }
 
-    /// A whole chat answer with this text, as JSON or as a stream, whichever is asked for.
+    /// A whole answer with this text in the request's own protocol, as JSON or as a stream, whichever is asked for.
     pub fn text(text: &str) -> Self {
         Self::of(Kind::Text { text: text.to_owned(), finish: "stop".to_owned() }, HeaderMap::new())
     }
@@ -147,8 +150,11 @@ impl Reply {
             Kind::Fail(error) => return Err(error),
             Kind::Raw(status, steps) => (status, steps, HeaderMap::new()),
             Kind::Text { text, finish } => {
-                let Self { kind: Kind::Raw(status, steps), headers, .. } =
-                    openai::answer(request, context, &text, &finish)
+                let answer = match request.spoken() {
+                    Family::Chat => openai::answer,
+                    Family::Messages => anthropic::answer,
+                };
+                let Self { kind: Kind::Raw(status, steps), headers, .. } = answer(request, context, &text, &finish)
                 else {
                     return Err(UpstreamError::Broken("an answer renders to steps".to_owned()));
                 };

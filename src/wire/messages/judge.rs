@@ -43,7 +43,8 @@ pub(in crate::wire) fn judge(body: &[u8], settings: &RecordSettings, wants_json:
         _ => return Err(NotStored::FinishOther),
     }
     // Without a count it is not known to fit a limit, and the API always counts.
-    let known = content.iter().all(|block| matches!(kind(block), Some("text" | "tool_use" | "thinking" | "redacted_thinking")));
+    let known =
+        content.iter().all(|block| matches!(kind(block), Some("text" | "tool_use" | "thinking" | "redacted_thinking")));
     if !known || root.get("usage").and_then(tokens).is_none() {
         return Err(NotStored::Malformed);
     }

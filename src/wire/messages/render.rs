@@ -56,7 +56,8 @@ impl Writer<'_> {
             }
             out.push_str(",\"usage\":");
             let counts = members(root.get("usage"));
-            object(out, counts.filter(|count| !FIXED_USAGE.contains(&count.key.as_ref())), source);
+            let changes = |count: &&Member<'_>| !count.node.is_null() && !FIXED_USAGE.contains(&count.key.as_ref());
+            object(out, counts.filter(changes), source);
         });
         self.event("message_stop", |_, _| {});
     }

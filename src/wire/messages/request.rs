@@ -176,7 +176,10 @@ fn encode_tools(encoder: &mut Encoder, tools: &[Node<'_>]) {
             None => encoder.value(tool),
             Some(object) => encoder.members(object.present().filter(|member| {
                 let word = member.node.as_str();
-                !matches!((member.key.as_ref(), word), ("cache_control", _) | ("description", Some("")) | ("type", Some("custom")))
+                !matches!(
+                    (member.key.as_ref(), word),
+                    ("cache_control", _) | ("description", Some("")) | ("type", Some("custom"))
+                )
             })),
         }
     }
