@@ -411,6 +411,7 @@ fn settings(config: &Config) -> gateway::Settings {
             ..ChatSettings::default()
         },
         record: RecordSettings {
+            allow_tool_calls: config.store_tool_calls,
             lenient_end: !config.require_done,
             max_bytes: config.limits.answer_bytes,
             ..RecordSettings::default()

@@ -179,6 +179,8 @@ pub struct Config {
     pub temperature_ceiling: f64,
     /// A stream must end with its terminal marker to be stored.
     pub require_done: bool,
+    /// Answers that call tools are stored, and found by the very same request only.
+    pub store_tool_calls: bool,
     /// What happens to a call whose client has gone.
     pub client_gone: ClientGone,
     /// The embedder.

@@ -33,8 +33,6 @@ reasons! {
         Audio => "audio",
         /// The model searches the web.
         WebSearch => "web-search",
-        /// A tool that the provider runs: what it finds or does is not the question's alone.
-        HostedTool => "hosted-tool",
         /// The provider keeps the answer for a later read by id.
         ProviderStore => "provider-store",
         /// Goes on from something that the provider keeps: a container, a thread.
@@ -47,6 +45,8 @@ reasons! {
         HotSampling => "temperature",
         /// An image or file by URL, whose content may change.
         RemoteContent => "remote-content",
+        /// A tool that runs at the provider, or a trace of one.
+        HostedTool => "hosted-tool",
         /// Duplicate keys, bad UTF-8, not an object, or a field of the wrong kind.
         Unparsable => "unparsable",
         /// The body is above the cacheable size.

@@ -155,6 +155,9 @@ settings! {
     /// Turn off for an upstream that never sends `data: [DONE]`.
     #[arg(long, env = "SEMBLANCE_REQUIRE_DONE", value_name = "true|false", hide_short_help = true)]
     require_done: bool = "require_done",
+    /// Store answers that call tools, for the very same request only (false)
+    #[arg(long, env = "SEMBLANCE_STORE_TOOL_CALLS", value_name = "true|false", hide_short_help = true)]
+    store_tool_calls: bool = "store_tool_calls",
     /// What happens to an upstream call whose client has gone: finish or cancel
     ///
     /// finish stores the answer, which is paid for. Default: finish.

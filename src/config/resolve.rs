@@ -64,6 +64,7 @@ impl Check<'_> {
             disk_budget_bytes: self.size("disk_budget_bytes", typed.disk_budget_bytes.as_ref(), 10 * GIB, MIB),
             temperature_ceiling: self.number("temperature_ceiling", typed.temperature_ceiling.as_ref(), 1.0, 0.0..=2.0),
             require_done: typed.require_done.as_ref().is_none_or(|typed| typed.value),
+            store_tool_calls: typed.store_tool_calls.as_ref().is_some_and(|typed| typed.value),
             client_gone: self.choice(
                 "client_gone",
                 typed.client_gone.as_ref(),

@@ -117,10 +117,8 @@ impl Ticket {
         self.category(&served.entry.category);
         self.served = Some(served.clone());
         let mut reply = reply::hit(served, shape, self.now);
-        let name = match served.entry.answer.family {
-            Family::Chat => headers::X_REQUEST_ID,
-            Family::Messages => headers::ANTHROPIC_REQUEST_ID,
-        };
+        let anthropics = served.entry.answer.family == Family::Messages;
+        let name = if anthropics { headers::ANTHROPIC_REQUEST_ID } else { headers::X_REQUEST_ID };
         insert_text(&mut reply.headers, name, &self.id);
         reply
     }

@@ -22,10 +22,8 @@ impl<O: Upstream, A: Upstream> Providers<O, A> {
     }
 
     fn chosen(&self, path_and_query: &str, headers: &HeaderMap) -> &dyn Upstream {
-        match Family::spoken(path_and_query, headers) {
-            Family::Chat => &self.openai,
-            Family::Messages => &self.anthropic,
-        }
+        let anthropics = Family::spoken(path_and_query, headers) == Family::Messages;
+        if anthropics { &self.anthropic } else { &self.openai }
     }
 }
 

@@ -57,9 +57,9 @@ impl Received {
         serde_json::from_slice(&self.body).unwrap_or(serde_json::Value::Null)
     }
 
-    /// The protocol that it speaks.
-    fn spoken(&self) -> Family {
-        Family::spoken(&self.path_and_query, &self.headers)
+    /// Whether it speaks Anthropic's protocol; otherwise it speaks OpenAI's.
+    fn is_anthropics(&self) -> bool {
+        Family::spoken(&self.path_and_query, &self.headers) == Family::Messages
     }
 }
 
@@ -121,10 +121,7 @@ impl Scripted {
             Some(reply) => reply.play(&received, &context).await,
             None => {
                 let answer = |question: &str| self.script.answer_to(question);
-                let respond = match received.spoken() {
-                    Family::Chat => openai::respond,
-                    Family::Messages => anthropic::respond,
-                };
+                let respond = if received.is_anthropics() { anthropic::respond } else { openai::respond };
                 respond(&received, &context, &answer).play(&received, &context).await
             }
         }

@@ -14,6 +14,7 @@ mod flight; // one upstream call for many
 mod freshness; // ttl, stale windows, hot reload of policies
 mod isolation; // who may be served what
 mod matching; // by meaning: paraphrases served, near misses refused
+mod messages; // recording and replay of Anthropic's messages
 mod passthrough; // everything that is not cached
 mod replay; // fixtures, as an evaluator replays them
 mod restart; // what survives, what does not

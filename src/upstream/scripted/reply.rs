@@ -8,10 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::sync::watch;
 
 use super::{Received, anthropic, openai};
-use crate::{
-    upstream::{BodyError, UpstreamError, UpstreamResponse},
-    wire::Family,
-};
+use crate::upstream::{BodyError, UpstreamError, UpstreamResponse};
 
 /// A door that holds replies until it is opened; once open it stays open. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -150,10 +147,7 @@ impl Reply {
             Kind::Fail(error) => return Err(error),
             Kind::Raw(status, steps) => (status, steps, HeaderMap::new()),
             Kind::Text { text, finish } => {
-                let answer = match request.spoken() {
-                    Family::Chat => openai::answer,
-                    Family::Messages => anthropic::answer,
-                };
+                let answer = if request.is_anthropics() { anthropic::answer } else { openai::answer };
                 let Self { kind: Kind::Raw(status, steps), headers, .. } = answer(request, context, &text, &finish)
                 else {
                     return Err(UpstreamError::Broken("an answer renders to steps".to_owned()));

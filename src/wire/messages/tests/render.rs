@@ -31,9 +31,9 @@ fn a_fresh_id_has_the_style_of_the_api_and_is_new() {
 #[test]
 fn a_json_body_is_kept_byte_for_byte_but_for_its_id() {
     let body = "{ \"type\":\"message\",\n \"content\" : [{\"type\":\"text\",\"text\":\"\\u0041\"}], \"id\":\"msg_up\", \"usage\":{} }";
-    let fresh = Fresh { id: "msg_new".into(), created: 9 };
+    let fresh = Fresh { id: "msg_new".into(), ..fresh() };
     assert_eq!(answer(body).render_json(&fresh), body.replace("msg_up", "msg_new").as_bytes());
-    assert_eq!(Fresh::original(&answer(body)), Fresh { id: "msg_up".into(), created: 0 });
+    assert_eq!(Fresh::original(&answer(body)).id, "msg_up");
 }
 
 #[test]
