@@ -51,13 +51,17 @@ impl Family {
         Self::ALL.iter().copied().find(|family| family.as_str() == name)
     }
 
-    /// The family whose provider and whose errors a request on any path belongs to, cached or not: Anthropic's requests
-    /// carry `anthropic-version`, whatever their path.
+    /// The family whose provider and whose errors a request on any path belongs to, cached or not. Both providers have
+    /// paths of their own; on the others Anthropic's requests carry `anthropic-version`.
     pub fn spoken(path_and_query: &str, headers: &HeaderMap) -> Self {
         let path = path_and_query.split('?').next().unwrap_or_default();
         let path = path.strip_prefix("/v1").unwrap_or(path);
-        let messages = path == "/messages" || path.starts_with("/messages/");
-        if messages || headers.contains_key("anthropic-version") { Self::Messages } else { Self::Chat }
+        match path.split('/').nth(1) {
+            Some("messages") => Self::Messages,
+            Some("chat" | "completions" | "responses" | "embeddings") => Self::Chat,
+            _ if headers.contains_key("anthropic-version") => Self::Messages,
+            _ => Self::Chat,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Two providers behind one gateway: the protocol of a request tells whose it is.
 //!
-//! Anthropic's requests carry an `anthropic-version` header, on every path; all others are OpenAI's.
+//! Anthropic's have paths of their own or carry an `anthropic-version` header; all others are OpenAI's.
 
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
@@ -57,6 +57,7 @@ mod tests {
         version.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
         both.send(request("/v1/chat/completions", HeaderMap::new())).await.unwrap();
         assert_eq!(both.base_url("/v1/models", &version), "a");
+        assert_eq!(both.base_url("/v1/chat/completions", &version), "o", "a path of its own says more than a header");
         both.send(request("/v1/models?after_id=x", version)).await.unwrap();
         for path in ["/v1/messages?beta=true", "/messages", "/v1/messages/batches"] {
             both.send(request(path, HeaderMap::new())).await.unwrap();

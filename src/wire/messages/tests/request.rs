@@ -1,7 +1,9 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::{
     outcome::BypassReason,
-    wire::{ExactOnly, Shape},
+    wire::{ExactOnly, Shape, canonical::strategies},
 };
 
 /// What identifies the request exactly.
@@ -302,4 +304,29 @@ fn the_upstream_gets_the_clients_own_bytes_without_litellms_member() {
     assert!(request.body_directives.no_cache);
     assert_eq!(request.upstream_body, asking(""));
     same(&asking(r#""cache":{"ttl":60}"#), &asking(""));
+}
+
+proptest! {
+    #[test]
+    fn how_a_body_is_written_and_where_it_is_marked_is_in_no_key(
+        vendor in strategies::json(), input in strategies::json(), said in "[a-c \"\\\\é😀]{0,8}", turn in 0_usize..99,
+    ) {
+        let body = |mark: Option<&serde_json::Value>| {
+            let marked = |mut block: serde_json::Value| {
+                block["cache_control"] = mark.cloned().unwrap_or_default();
+                block
+            };
+            serde_json::json!({
+                "model": "m", "max_tokens": 9, "vendor": vendor, "system": [marked(serde_json::json!({"type": "text", "text": said}))],
+                "messages": [
+                    {"role": "user", "content": [marked(serde_json::json!({"type": "text", "text": said}))]},
+                    {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": input}]},
+                    {"role": "user", "content": [marked(serde_json::json!({"type": "tool_result", "tool_use_id": "t", "content": said}))]},
+                ],
+            })
+        };
+        let mut written = String::new();
+        strategies::written(&body(Some(&serde_json::json!({"type": "ephemeral"}))), turn, &mut written);
+        prop_assert_eq!(key(&written), key(&body(None).to_string()));
+    }
 }
