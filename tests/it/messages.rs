@@ -375,6 +375,32 @@ async fn case_19_an_answer_whose_client_has_gone_is_finished_and_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn case_56_concurrent_requests_of_both_shapes_cost_one_upstream_call_and_each_gets_its_own_shape() {
+    for leads in [asking(ASKED), streaming(asking(ASKED))] {
+        let gateway = Arc::new(TestGateway::start().await);
+        let gate = Gate::closed();
+        gateway.script.push(Reply::text("Use vinegar, then rinse.").behind(&gate));
+        let mut waiting = Vec::new();
+        for body in [leads, asking(ASKED), streaming(asking(ASKED))] {
+            let (asker, before) = (Arc::clone(&gateway), waiting.len());
+            #[expect(clippy::disallowed_methods, reason = "a client of the gateway, not a task of it")]
+            waiting.push(tokio::spawn(async move { ask(&asker, &body).await }));
+            eventually("it waits on the flight", || async { gateway.app.gateway().flights().waiting() > before }).await;
+        }
+        gate.open();
+        for (at, answer) in waiting.into_iter().enumerate() {
+            let answer = answer.await.unwrap();
+            assert_eq!((answer.status, answer.broken), (200, false));
+            let stream = answer.header("content-type").starts_with("text/event-stream");
+            let said = if stream { streamed(&answer) } else { text(&answer) };
+            assert_eq!(said, "Use vinegar, then rinse.");
+            assert!(at == 0 || stream == (at == 2), "{at}");
+        }
+        assert_eq!(gateway.calls(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn cases_37_45_what_the_provider_runs_or_reads_elsewhere_bypasses() {
     let gateway = TestGateway::start().await;
     let image = json!([{"type": "text", "text": "What is this?"}, {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}]);
