@@ -16,8 +16,8 @@ use crate::wire::{
 const DELTA: [&str; 4] = ["stop_reason", "stop_sequence", "stop_details", "container"];
 /// and beside it.
 const BESIDE_DELTA: [&str; 2] = ["context_management", "input_transformations"];
-/// Members of `usage` that are known from the start and do not change.
-const FIXED_USAGE: [&str; 4] = ["service_tier", "cache_creation", "inference_geo", "speed"];
+/// Counts that grow while the answer is made. The others are told at the start and not again: some clients add up.
+const GROWING: [&str; 3] = ["output_tokens", "output_tokens_details", "server_tool_use"];
 
 /// The event stream, all frames.
 pub(in crate::wire) fn render_stream(answer: &Answer, fresh: &Fresh) -> Bytes {
@@ -56,8 +56,8 @@ impl Writer<'_> {
             }
             out.push_str(",\"usage\":");
             let counts = members(root.get("usage"));
-            let changes = |count: &&Member<'_>| !count.node.is_null() && !FIXED_USAGE.contains(&count.key.as_ref());
-            object(out, counts.filter(changes), source);
+            let growing = |count: &&Member<'_>| !count.node.is_null() && GROWING.contains(&count.key.as_ref());
+            object(out, counts.filter(growing), source);
         });
         self.event("message_stop", |_, _| {});
     }
