@@ -108,11 +108,14 @@ impl Question {
         Bounds { max_age: *max_age, min_fresh: *min_fresh, max_stale, stale_if_error: *stale_if_error, ttl_limit: *ttl }
     }
 
-    /// What makes two requests the same flight: the question, every term it is asked under, and the purges before it: who
-    /// asks after a purge must not be given what was begun before.
+    /// What makes two requests the same flight: the question, every term it is asked under, what its answer repeats of it,
+    /// and the purges before it: who asks after a purge must not be given what was begun before.
     pub(super) fn flight_key(&self, epoch: Epoch) -> FlightKey {
         let terms = format!("{:?}{:?}{epoch:?}", self.request.max_tokens, self.directives);
-        let digest = blake3::hash(terms.as_bytes());
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(terms.as_bytes());
+        self.request.echo.hash_into(&mut hasher);
+        let digest = hasher.finalize();
         let mut first = [0u8; 8];
         first.copy_from_slice(&digest.as_bytes()[..8]);
         FlightKey { fingerprint: self.own.fingerprint, terms: u64::from_le_bytes(first) }
@@ -173,7 +176,7 @@ impl Gateway {
         let organisation = headers::organisation(&call.headers);
         let names: Vec<&str> = organisation.iter().map(String::as_str).collect();
         let upstream = self.parts.upstream.base_url(&call.path_and_query, &call.headers);
-        let shape = answer_shape(&request, &call.headers, &call.path_and_query, &directives);
+        let mut shape = answer_shape(&request, &call.headers, &call.path_and_query, &directives);
         let scope = Scope::derive(&ScopeParts {
             principal: Some(principal),
             tenant: &self.parts.settings.tenant,
@@ -181,6 +184,10 @@ impl Gateway {
             organisation: &names,
             namespace: directives.namespace.as_deref().unwrap_or_default(),
         });
+        if request.handles.is_some() {
+            // Wherever the policy lets entries be kept, these stay with the credential that can use their ids.
+            shape.extend_from_slice(scope.as_bytes());
+        }
         let own = derive(scope, &request, &shape);
         let user_text = request.user_turns.join("\n");
         Question { request, directives, own, shape, upstream: upstream.to_owned(), user_text }

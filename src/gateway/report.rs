@@ -23,7 +23,7 @@ use crate::{
     outcome::{BypassReason, MissReason, NotStored, Outcome},
     telemetry::{self, RequestFacts},
     upstream::{BodyError, UpstreamBody, UpstreamRequest},
-    wire::{self, Family, Fresh, Shape},
+    wire::{self, Echo, Family, Fresh, Shape},
 };
 
 /// How logs write the status of a request whose client left before it had one (nginx's convention).
@@ -44,6 +44,8 @@ pub(super) struct Ticket {
     model: String,
     /// The question, if it may be matched by meaning.
     asked: Option<String>,
+    /// What an answer repeats of the request.
+    echo: Echo,
     category: String,
     outcome: Outcome,
     error: Option<&'static str>,
@@ -76,6 +78,7 @@ impl Ticket {
             now: gateway.parts().clock.now(),
             model: String::new(),
             asked: None,
+            echo: Echo::default(),
             category: String::new(),
             outcome: Outcome::Bypass(BypassReason::Refused),
             error: None,
@@ -94,6 +97,7 @@ impl Ticket {
     pub(super) fn question(&mut self, question: &Question) {
         question.request.model.clone_into(&mut self.model);
         self.asked = question.query().map(str::to_owned);
+        self.echo = question.request.echo.clone();
     }
 
     pub(super) fn category(&mut self, category: &str) {
@@ -116,7 +120,7 @@ impl Ticket {
         self.outcome = served.outcome;
         self.category(&served.entry.category);
         self.served = Some(served.clone());
-        let mut reply = reply::hit(served, shape, self.now);
+        let mut reply = reply::hit(served, shape, &self.echo, self.now);
         let anthropics = served.entry.answer.family == Family::Messages;
         let name = if anthropics { headers::ANTHROPIC_REQUEST_ID } else { headers::X_REQUEST_ID };
         insert_text(&mut reply.headers, name, &self.id);

@@ -36,6 +36,11 @@ pub(super) async fn messages(gateway: State<Arc<Gateway>>, request: Request<Body
     cached(Family::Messages, gateway, request).await
 }
 
+/// OpenAI's responses; what lies below them (one by its id, its items, its cancellation) passes through.
+pub(super) async fn responses(gateway: State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    cached(Family::Responses, gateway, request).await
+}
+
 /// A path of a cacheable protocol: `POST` goes through the cache, other methods pass through.
 async fn cached(family: Family, State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
     if request.method() != Method::POST {

@@ -18,6 +18,7 @@ mod anthropic;
 mod canned;
 mod openai;
 mod reply;
+mod responses;
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -65,16 +65,3 @@ pub(super) fn error_event(body: &[u8]) -> Option<Bytes> {
     event.push_str("\n\n");
     Some(Bytes::from(event))
 }
-
-/// An error of ours in OpenAI's shape.
-pub(super) fn error_body(kind: &str, message: &str, code: &str) -> Bytes {
-    let mut body = String::with_capacity(message.len() + 96);
-    body.push_str("{\"error\":{\"message\":");
-    canonical::quote_into(message, &mut body);
-    body.push_str(",\"type\":");
-    canonical::quote_into(kind, &mut body);
-    body.push_str(",\"param\":null,\"code\":");
-    canonical::quote_into(code, &mut body);
-    body.push_str("}}");
-    Bytes::from(body)
-}

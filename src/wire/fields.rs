@@ -1,6 +1,9 @@
 //! Fields and content parts that several protocols write alike.
 
-use super::canonical::{Encoder, Node, Object, Value};
+use super::{
+    canonical::{Encoder, Node, Object, Value},
+    parts,
+};
 use crate::outcome::BypassReason;
 
 /// The model named; a request without one is the upstream's to refuse.
@@ -21,19 +24,17 @@ pub(super) fn is_empty(node: &Node<'_>) -> bool {
 
 /// The text of a part that is nothing but text.
 pub(super) fn plain_text<'n>(part: &'n Node<'_>) -> Option<&'n str> {
-    let object = part.as_object()?;
-    let only = object.present().all(|member| matches!(member.key.as_ref(), "type" | "text" | "cache_control"));
-    let is_text = object.get("type").and_then(Node::as_str) == Some("text");
-    object.get("text").and_then(Node::as_str).filter(|_| only && is_text)
+    parts::plain_text(part, &["text"])
 }
 
 /// Encodes `text` as the part `{"type": "text", "text": ...}`.
 pub(super) fn encode_text_part(encoder: &mut Encoder, text: &str) {
-    encoder.open_object();
-    for word in ["text", text, "type", "text"] {
-        encoder.text(word);
-    }
-    encoder.close_object();
+    parts::encode_text(encoder, text, "text");
+}
+
+/// Whether a text is the JSON that was asked for.
+pub(super) fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 /// Whether a part names content that lies elsewhere and may change: any URL but a data URL, any uploaded file.

@@ -1,4 +1,5 @@
-//! The scripted model's side of OpenAI's API: chat completions in both shapes, the model list, and errors.
+//! The scripted model's side of OpenAI's API: chat completions in both shapes, the model list, and errors; responses
+//! are next door.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{Received, Reply, Step};
+use super::{Received, Reply, Step, responses};
 use crate::headers::X_REQUEST_ID;
 
 /// Model that answers when the request names none.
@@ -30,16 +31,16 @@ pub(super) fn error(kind: &str, message: &str, code: Option<&str>) -> Value {
     json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
 }
 
-fn refuse(status: StatusCode, message: &str, code: Option<&str>) -> Reply {
+pub(super) fn refuse(status: StatusCode, message: &str, code: Option<&str>) -> Reply {
     Reply::json(status, &error("invalid_request_error", message, code))
 }
 
 /// Answers as the model would; `answer` knows the text for a question.
 pub(super) fn respond(request: &Received, context: &Context, answer: &dyn Fn(&str) -> String) -> Reply {
-    let path = request.path_and_query.split('?').next().unwrap_or_default();
-    let path = path.strip_prefix("/v1").unwrap_or(path);
+    let path = path(request);
     match (&request.method, path) {
         (&Method::POST, "/chat/completions") => chat(request, context, answer),
+        (&Method::POST, "/responses") => responses::respond(request, context, answer),
         (&Method::GET | &Method::HEAD, "/models") => {
             Reply::json(StatusCode::OK, &json!({"object": "list", "data": [model(MODEL), model("gpt-4o-mini")]}))
         }
@@ -48,10 +49,18 @@ pub(super) fn respond(request: &Received, context: &Context, answer: &dyn Fn(&st
         }
         (method, _) => refuse(
             StatusCode::NOT_FOUND,
-            &format!("The built-in demo model has no {method} {path}; it answers POST /v1/chat/completions."),
+            &format!(
+                "The built-in demo model has no {method} {path}; it answers POST /v1/chat/completions and POST /v1/responses."
+            ),
             Some("unknown_url"),
         ),
     }
+}
+
+/// The path without query and version.
+fn path(request: &Received) -> &str {
+    let path = request.path_and_query.split('?').next().unwrap_or_default();
+    path.strip_prefix("/v1").unwrap_or(path)
 }
 
 fn model(id: &str) -> Value {
@@ -119,8 +128,11 @@ pub(super) fn words(text: &str) -> Vec<&str> {
     words
 }
 
-/// An assistant's answer, in the shape that the request asks for.
+/// An assistant's answer, in the protocol that the request speaks and the shape that it asks for.
 pub(super) fn answer(request: &Received, context: &Context, text: &str, finish: &str) -> Reply {
+    if path(request) == "/responses" {
+        return responses::answer(request, context, text, finish);
+    }
     let asked = request.json();
     let usage = usage(&asked, text);
     let frame = Frame { context, model: asked["model"].as_str().unwrap_or(MODEL), finish };
@@ -130,8 +142,15 @@ pub(super) fn answer(request: &Received, context: &Context, text: &str, finish: 
     } else {
         frame.whole(text, usage)
     };
-    let id = HeaderValue::from_str(&format!("req_demo{:06}", context.call));
-    id.map_or_else(|_| reply.clone(), |id| reply.clone().header(X_REQUEST_ID, id))
+    with_request_id(reply, context)
+}
+
+/// With the id that real providers give each call.
+pub(super) fn with_request_id(reply: Reply, context: &Context) -> Reply {
+    match HeaderValue::from_str(&format!("req_demo{:06}", context.call)) {
+        Ok(id) => reply.header(X_REQUEST_ID, id),
+        Err(_) => reply,
+    }
 }
 
 fn usage(asked: &Value, text: &str) -> Value {

@@ -5,6 +5,7 @@ use crate::{
     wire::{
         Description, RecordSettings, Usage,
         canonical::{self, Node},
+        fields::is_json,
         narrow,
     },
 };
@@ -55,8 +56,7 @@ fn judge_text(text: &str, wants_json: bool) -> Result<(), NotStored> {
     if text.trim().is_empty() {
         return Err(NotStored::EmptyAnswer);
     }
-    let is_json = || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
-    if wants_json && !is_json() { Err(NotStored::NotJson) } else { Ok(()) }
+    if wants_json && !is_json(text) { Err(NotStored::NotJson) } else { Ok(()) }
 }
 
 /// Whether the answer calls a tool: such an answer may be found by fingerprint only.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     outcome::BypassReason,
     wire::{
-        ExactOnly, Family, Request, Shape,
+        Echo, ExactOnly, Family, Request, Shape,
         canonical::{self, Encoder, Node, Object},
         chat::ChatSettings,
         directives::Directives,
@@ -78,6 +78,8 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
         upstream_body,
         usage_added: false,
         body_directives: litellm.map(|(_, directives)| directives).unwrap_or_default(),
+        handles: None,
+        echo: Echo::default(),
     })
 }
 
