@@ -17,6 +17,7 @@ mod matching; // by meaning: paraphrases served, near misses refused
 mod messages; // recording and replay of Anthropic's messages
 mod passthrough; // everything that is not cached
 mod replay; // fixtures, as an evaluator replays them
+mod responses; // recording and replay of responses
 mod restart; // what survives, what does not
 mod tidy; // rules of the house, held against the source
 mod zero_sla; // what must never leave a trace
