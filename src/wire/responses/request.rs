@@ -110,12 +110,20 @@ fn bypass(root: &Object<'_>, model: &str, settings: &ChatSettings) -> Result<Opt
         (root.get("conversation").is_some(), BypassReason::Conversation),
         (root.get("prompt").is_some(), BypassReason::PromptTemplate),
         (flag(root, "background")?, BypassReason::Background),
+        (is_warm_up(root), BypassReason::WarmUp),
         (asks_logprobs(root), BypassReason::Logprobs),
         (searches(root, model, settings), BypassReason::WebSearch),
         (is_hot(root, settings)?, BypassReason::HotSampling),
     ];
     let hosted = hosted_tool(root)?;
     Ok(reasons.into_iter().find_map(|(holds, reason)| holds.then_some(reason)).or(hosted))
+}
+
+/// Asks that the provider reads the prompt ahead, and for no answer.
+fn is_warm_up(root: &Object<'_>) -> bool {
+    let flagged = |node: Option<&Node<'_>>, value: bool| node.and_then(Node::as_bool) == Some(value);
+    flagged(root.get("prompt_cache_options").and_then(|options| options.get("prewarm")), true)
+        || flagged(root.get("generate"), false)
 }
 
 fn asks_logprobs(root: &Object<'_>) -> bool {

@@ -192,7 +192,7 @@ proptest! {
         prop_assert_eq!(parsed(&second.body), body);
         prop_assert_eq!((&second.text, second.usage), (&first.text, first.usage));
         prop_assert_eq!(second.render_stream(&fresh(), true), stream);
-        prop_assert_eq!(second.render_json(&fresh()), second.body.clone());
+        prop_assert_eq!(second.render_json(&fresh()), second.body);
 
         let said: String = added_up(&events, "output_text", "content_index").into_iter().map(|(_, _, text)| text).collect();
         prop_assert_eq!(said, second.text);

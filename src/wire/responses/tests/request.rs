@@ -162,6 +162,8 @@ fn case_31_33_34_37_what_rests_on_the_providers_memory_or_tools_bypasses() {
         (json!({"conversation": {"id": "conv_1"}}), BypassReason::Conversation),
         (json!({"prompt": {"id": "pmpt_1", "version": "2"}, "model": null}), BypassReason::PromptTemplate),
         (json!({"background": true}), BypassReason::Background),
+        (json!({"prompt_cache_options": {"prewarm": true}}), BypassReason::WarmUp),
+        (json!({"generate": false}), BypassReason::WarmUp),
         (json!({"include": ["message.output_text.logprobs"]}), BypassReason::Logprobs),
         (json!({"top_logprobs": 3}), BypassReason::Logprobs),
         (tool("web_search"), BypassReason::WebSearch),
