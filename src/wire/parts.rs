@@ -8,7 +8,7 @@ use super::{
 /// Whether a part's member says anything: markers of prompt caches and empty lists of notes do not.
 fn counts(member: &Member<'_>) -> bool {
     match member.key.as_ref() {
-        "cache_control" => false,
+        "cache_control" | "prompt_cache_breakpoint" => false,
         "annotations" | "logprobs" => !is_empty(&member.node),
         _ => true,
     }

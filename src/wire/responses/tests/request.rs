@@ -54,6 +54,15 @@ fn case_30_what_clients_say_in_their_own_ways_has_one_key() {
 }
 
 #[test]
+fn case_26_marks_of_the_providers_prompt_cache_do_not_change_the_key() {
+    let mark = json!({"mode": "explicit", "ttl": "12h"});
+    let said = json!([{"type": "input_text", "text": "Capital of France?", "prompt_cache_breakpoint": mark}]);
+    let marked = of_items(&json!([{"role": "user", "content": said}]));
+    same(&asking(&json!({"prompt_cache_options": {"mode": "explicit"}})), &marked);
+    assert_eq!(read(&marked).query.as_deref(), Ok("Capital of France?"));
+}
+
+#[test]
 fn instructions_and_what_follows_them_stay_apart_from_other_words() {
     let system = |text: &str| json!({"role": "system", "content": text});
     let user = json!({"role": "user", "content": "Capital of France?"});
