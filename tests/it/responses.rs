@@ -488,6 +488,7 @@ async fn case_56_concurrent_requests_share_a_call_each_in_its_shape_and_none_see
         })
         .collect();
     eventually("all requests wait", || async { gateway.app.gateway().flights().waiting() >= 16 }).await;
+    gateway.script.reached(2).await;
     gate.open();
     for (i, answer) in waiting.into_iter().enumerate() {
         let answer = answer.await.unwrap();
