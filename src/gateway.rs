@@ -97,6 +97,13 @@ pub struct Call {
     pub body: Bytes,
 }
 
+impl Call {
+    /// The protocol that its client understands errors in.
+    pub fn spoken(&self) -> Family {
+        self.family.unwrap_or_else(|| Family::spoken(&self.path_and_query, &self.headers))
+    }
+}
+
 /// Everything a gateway works with; the composition root makes one.
 #[derive(Debug)]
 pub struct Parts {

@@ -13,11 +13,16 @@ use axum::{Router, routing::any};
 
 use crate::gateway::Gateway;
 
-/// The whole public surface of the data plane: chat completions are cached, everything else passes through untouched.
+/// The whole public surface of the data plane: chat completions, responses and messages are cached, everything else passes
+/// through untouched.
 pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/v1/chat/completions", any(proxy::chat))
         .route("/chat/completions", any(proxy::chat))
+        .route("/v1/messages", any(proxy::messages))
+        .route("/messages", any(proxy::messages))
+        .route("/v1/responses", any(proxy::responses))
+        .route("/responses", any(proxy::responses))
         .fallback(proxy::pass_through)
         .with_state(gateway)
 }

@@ -44,6 +44,8 @@ pub(super) struct Question {
     /// Keys in the scope of the credential, which every policy allows.
     pub(super) own: Keys,
     shape: Vec<u8>,
+    /// Base URL of the provider that the question goes to.
+    upstream: String,
     /// All user turns, for the policies' rules.
     user_text: String,
 }
@@ -58,13 +60,14 @@ impl Question {
     }
 
     /// The keys under which entries of this sharing are kept.
-    fn keys(&self, sharing: Sharing, tenant: &str, upstream: &str) -> Keys {
+    fn keys(&self, sharing: Sharing, tenant: &str) -> Keys {
         let tenant = match sharing {
             Sharing::Credential => return self.own,
             Sharing::Tenant => tenant,
             Sharing::Shared => "",
         };
         let namespace = self.directives.namespace.as_deref().unwrap_or_default();
+        let upstream = &self.upstream;
         let scope = Scope::derive(&ScopeParts { principal: None, tenant, upstream, organisation: &[], namespace });
         derive(scope, &self.request, &self.shape)
     }
@@ -105,11 +108,14 @@ impl Question {
         Bounds { max_age: *max_age, min_fresh: *min_fresh, max_stale, stale_if_error: *stale_if_error, ttl_limit: *ttl }
     }
 
-    /// What makes two requests the same flight: the question, every term it is asked under, and the purges before it: who
-    /// asks after a purge must not be given what was begun before.
+    /// What makes two requests the same flight: the question, every term it is asked under, what its answer repeats of it,
+    /// and the purges before it: who asks after a purge must not be given what was begun before.
     pub(super) fn flight_key(&self, epoch: Epoch) -> FlightKey {
         let terms = format!("{:?}{:?}{epoch:?}", self.request.max_tokens, self.directives);
-        let digest = blake3::hash(terms.as_bytes());
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(terms.as_bytes());
+        self.request.echo.hash_into(&mut hasher);
+        let digest = hasher.finalize();
         let mut first = [0u8; 8];
         first.copy_from_slice(&digest.as_bytes()[..8]);
         FlightKey { fingerprint: self.own.fingerprint, terms: u64::from_le_bytes(first) }
@@ -128,7 +134,7 @@ pub(super) enum Unanswerable {
 impl Gateway {
     /// The keys of `question` under which entries of this sharing are kept.
     pub(super) fn keys(&self, question: &Question, sharing: Sharing) -> Keys {
-        question.keys(sharing, &self.parts.settings.tenant, self.parts.upstream.base_url())
+        question.keys(sharing, &self.parts.settings.tenant)
     }
 
     /// The principal behind a call's credential.
@@ -169,16 +175,22 @@ impl Gateway {
     fn question(&self, call: &Call, principal: Principal, request: Request, directives: Directives) -> Question {
         let organisation = headers::organisation(&call.headers);
         let names: Vec<&str> = organisation.iter().map(String::as_str).collect();
-        let shape = answer_shape(&request, &call.headers, &call.path_and_query, &directives);
+        let upstream = self.parts.upstream.base_url(&call.path_and_query, &call.headers);
+        let mut shape = answer_shape(&request, &call.headers, &call.path_and_query, &directives);
         let scope = Scope::derive(&ScopeParts {
             principal: Some(principal),
             tenant: &self.parts.settings.tenant,
-            upstream: self.parts.upstream.base_url(),
+            upstream,
             organisation: &names,
             namespace: directives.namespace.as_deref().unwrap_or_default(),
         });
+        if request.handles.is_some() {
+            // Wherever the policy lets entries be kept, these stay with the credential that can use their ids.
+            shape.extend_from_slice(scope.as_bytes());
+        }
         let own = derive(scope, &request, &shape);
-        Question { user_text: request.user_turns.join("\n"), request, directives, own, shape }
+        let user_text = request.user_turns.join("\n");
+        Question { request, directives, own, shape, upstream: upstream.to_owned(), user_text }
     }
 }
 

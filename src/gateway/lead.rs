@@ -26,7 +26,7 @@ use crate::{
     headers,
     matcher::guard,
     outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
-    policy::{Facts, Tier, Write},
+    policy::{Facts, Sharing, Tier, Write},
     store::Durability,
     upstream::{UpstreamBody, UpstreamError, UpstreamRequest, UpstreamResponse},
     wire::{self, Answer, BodyKind, Recorder},
@@ -470,7 +470,8 @@ impl Gateway {
         if !plan.told.may_store || never {
             return Err(NotStored::Policy);
         }
-        let keys = self.keys(question, policy.reuse.scope);
+        let scope = if answer.is_bound_to_account() { Sharing::Credential } else { policy.reuse.scope };
+        let keys = self.keys(question, scope);
         // Volatile wording caps the answer's life itself: another category's ttl must not outlive it.
         let cap = class.volatile.as_ref().map(|_| class.freshness.ttl);
         let ttl_limit = [question.directives.ttl, cap].into_iter().flatten().min();

@@ -277,6 +277,9 @@ impl Check<'_> {
         if over_token_limit(entry, question.request.max_tokens) {
             return Lookup::Miss(MissReason::TokenLimit, None);
         }
+        if question.request.handles.is_some_and(|lifetime| now.since(entry.generated_at) > lifetime) {
+            return Lookup::Miss(MissReason::Expired, None);
+        }
         let facts = freshness::Facts {
             generated_at: entry.generated_at,
             invalidated_at: entry.invalidated_at,

@@ -10,7 +10,7 @@ use crate::{
     headers::{self, CacheFacts, append_cache_status, cache_status},
     outcome::{HitKind, Outcome},
     upstream::BodyError,
-    wire::{Answer, Fresh, Shape},
+    wire::{Answer, Echo, Fresh, Shape},
 };
 
 /// Body of a [`Reply`].
@@ -41,10 +41,10 @@ pub struct Reply {
     pub body: ReplyBody,
 }
 
-/// Renders a stored answer as a hit: a fresh id, today's `created`, and what it saved in headers.
-pub(super) fn hit(served: &Served, shape: Shape, now: Timestamp) -> Reply {
+/// Renders a stored answer as a hit: a fresh id, today's `created`, the asker's own `echo`, and what it saved in headers.
+pub(super) fn hit(served: &Served, shape: Shape, echo: &Echo, now: Timestamp) -> Reply {
     let answer = &served.entry.answer;
-    let fresh = Fresh::new(answer.family, now);
+    let fresh = Fresh::new(answer.family, now).echoing(echo.clone());
     let mut reply = rendered(answer, &fresh, shape);
     let facts = CacheFacts { ttl: Some(served.ttl_left), ..CacheFacts::default() };
     append_cache_status(&mut reply.headers, &cache_status(served.outcome, &facts));

@@ -23,7 +23,7 @@ use crate::{
     outcome::{BypassReason, MissReason, NotStored, Outcome},
     telemetry::{self, RequestFacts},
     upstream::{BodyError, UpstreamBody, UpstreamRequest},
-    wire::{self, Family, Fresh, Shape},
+    wire::{self, Echo, Family, Fresh, Shape},
 };
 
 /// How logs write the status of a request whose client left before it had one (nginx's convention).
@@ -37,11 +37,15 @@ const CLIENT_GONE: StatusCode = match StatusCode::from_u16(499) {
 pub(super) struct Ticket {
     id: String,
     family: Option<Family>,
+    /// The protocol that the client understands errors in.
+    spoken: Family,
     started: tokio::time::Instant,
     now: Timestamp,
     model: String,
     /// The question, if it may be matched by meaning.
     asked: Option<String>,
+    /// What an answer repeats of the request.
+    echo: Echo,
     category: String,
     outcome: Outcome,
     error: Option<&'static str>,
@@ -69,10 +73,12 @@ impl Ticket {
         Self {
             id: format!("sem-{:016x}", fastrand::u64(..)),
             family: call.family,
+            spoken: call.spoken(),
             started: tokio::time::Instant::now(),
             now: gateway.parts().clock.now(),
             model: String::new(),
             asked: None,
+            echo: Echo::default(),
             category: String::new(),
             outcome: Outcome::Bypass(BypassReason::Refused),
             error: None,
@@ -91,6 +97,7 @@ impl Ticket {
     pub(super) fn question(&mut self, question: &Question) {
         question.request.model.clone_into(&mut self.model);
         self.asked = question.query().map(str::to_owned);
+        self.echo = question.request.echo.clone();
     }
 
     pub(super) fn category(&mut self, category: &str) {
@@ -100,7 +107,7 @@ impl Ticket {
     /// Refuses or fails the request in its own protocol.
     pub(super) fn refused(&mut self, error: &ClientError) -> Reply {
         self.error = Some(error.reason());
-        let mut reply = error.reply(self.family.unwrap_or(Family::Chat));
+        let mut reply = error.reply(self.spoken);
         if matches!(error, ClientError::OnlyIfCached) {
             self.outcome = Outcome::Unsatisfied;
             append_cache_status(&mut reply.headers, &cache_status(Outcome::Unsatisfied, &CacheFacts::default()));
@@ -113,8 +120,10 @@ impl Ticket {
         self.outcome = served.outcome;
         self.category(&served.entry.category);
         self.served = Some(served.clone());
-        let mut reply = reply::hit(served, shape, self.now);
-        insert_text(&mut reply.headers, headers::X_REQUEST_ID, &self.id);
+        let mut reply = reply::hit(served, shape, &self.echo, self.now);
+        let anthropics = served.entry.answer.family == Family::Messages;
+        let name = if anthropics { headers::ANTHROPIC_REQUEST_ID } else { headers::X_REQUEST_ID };
+        insert_text(&mut reply.headers, name, &self.id);
         reply
     }
 
@@ -205,7 +214,7 @@ impl Ticket {
     /// JSON that answers a stream request and cannot become a stream. A body with an `error` goes as one event, which
     /// SDKs raise; anything else is our error, for a JSON body would read as an empty stream (wire.md 0, finding 10).
     fn unstreamable(&mut self, mut reply: Reply, body: &Bytes) -> Reply {
-        let Some(event) = wire::error_event(self.family.unwrap_or(Family::Chat), body) else {
+        let Some(event) = wire::error_event(self.spoken, body) else {
             return self.refused(&ClientError::WrongShape);
         };
         reply.headers.remove(header::CONTENT_LENGTH);

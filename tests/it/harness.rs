@@ -226,7 +226,12 @@ impl TestGateway {
     }
 
     pub(crate) fn request(&self, body: &Value, headers: &[(&str, &str)]) -> reqwest::RequestBuilder {
-        let mut request = self.client.post(self.url("/v1/chat/completions"));
+        self.post("/v1/chat/completions", body, headers)
+    }
+
+    /// A request on any path with a JSON body.
+    pub(crate) fn post(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> reqwest::RequestBuilder {
+        let mut request = self.client.post(self.url(path));
         request = request.header("content-type", "application/json").body(body.to_string());
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
             request = request.header("authorization", "Bearer sk-test");

@@ -14,8 +14,10 @@ mod flight; // one upstream call for many
 mod freshness; // ttl, stale windows, hot reload of policies
 mod isolation; // who may be served what
 mod matching; // by meaning: paraphrases served, near misses refused
+mod messages; // recording and replay of Anthropic's messages
 mod passthrough; // everything that is not cached
 mod replay; // fixtures, as an evaluator replays them
+mod responses; // recording and replay of responses
 mod restart; // what survives, what does not
 mod tidy; // rules of the house, held against the source
 mod zero_sla; // what must never leave a trace
