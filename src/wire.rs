@@ -5,7 +5,9 @@
 
 pub mod canonical;
 pub mod chat;
+mod completions;
 pub mod directives;
+pub mod embeddings;
 mod recorder;
 pub mod sse;
 
@@ -23,6 +25,10 @@ use crate::{
 pub enum Family {
     /// OpenAI chat completions.
     Chat,
+    /// OpenAI's legacy completions.
+    Completions,
+    /// OpenAI embeddings, whose unit is one element of a batch: see [`embeddings`].
+    Embeddings,
 }
 
 impl Family {
@@ -30,12 +36,14 @@ impl Family {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Chat => "chat",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
         }
     }
 
     /// The family with this stable name.
     pub fn from_name(name: &str) -> Option<Self> {
-        (name == "chat").then_some(Self::Chat)
+        [Self::Chat, Self::Completions, Self::Embeddings].into_iter().find(|family| family.as_str() == name)
     }
 }
 
@@ -64,6 +72,8 @@ pub enum ExactOnly {
     EmptyQuery,
     /// Sampling was pinned or biased (`seed`, `logit_bias`).
     PinnedSampling,
+    /// A prompt of the legacy completions API is text to go on with, not a question.
+    Completion,
 }
 
 impl ExactOnly {
@@ -75,6 +85,7 @@ impl ExactOnly {
             Self::NonText => "non-text",
             Self::EmptyQuery => "empty-query",
             Self::PinnedSampling => "pinned-sampling",
+            Self::Completion => "completion",
         }
     }
 }
@@ -175,6 +186,8 @@ impl Answer {
     pub fn new(family: Family, body: Bytes, raw_stream: Option<Bytes>) -> Result<Self, NotAnAnswer> {
         let described = match family {
             Family::Chat => chat::describe(&body),
+            Family::Completions => completions::describe(&body),
+            Family::Embeddings => embeddings::describe(&body),
         };
         let Description { id_span, created_span, text, model, usage } = described.ok_or(NotAnAnswer(family))?;
         Ok(Self { family, body, id_span, created_span, text, model, usage, raw_stream })
@@ -184,6 +197,7 @@ impl Answer {
     pub fn calls_tools(&self) -> bool {
         match self.family {
             Family::Chat => chat::calls_tools(&self.body),
+            Family::Completions | Family::Embeddings => false,
         }
     }
 
@@ -209,7 +223,9 @@ impl Answer {
     /// The JSON body for a client, under a fresh id.
     pub fn render_json(&self, fresh: &Fresh) -> Bytes {
         match self.family {
-            Family::Chat => chat::render_json(self, fresh),
+            Family::Chat | Family::Completions => chat::render_json(self, fresh),
+            // An element is a part of an answer: `embeddings::render` makes one.
+            Family::Embeddings => self.body.clone(),
         }
     }
 
@@ -217,6 +233,8 @@ impl Answer {
     pub fn render_stream(&self, fresh: &Fresh, include_usage: bool) -> Bytes {
         match self.family {
             Family::Chat => chat::render_stream(self, fresh, include_usage),
+            Family::Completions => completions::render_stream(self, fresh, include_usage),
+            Family::Embeddings => Bytes::new(),
         }
     }
 
@@ -253,6 +271,8 @@ impl Fresh {
     pub fn new(family: Family, now: Timestamp) -> Self {
         let prefix = match family {
             Family::Chat => "chatcmpl-",
+            Family::Completions => "cmpl-",
+            Family::Embeddings => "embd-",
         };
         let id = prefix.chars().chain(std::iter::repeat_with(fastrand::alphanumeric).take(29)).collect();
         Self { id, created: now.as_secs() }
@@ -263,6 +283,9 @@ impl Fresh {
 pub fn parse(family: Family, body: &Bytes, settings: &chat::ChatSettings) -> Result<Request, BypassReason> {
     match family {
         Family::Chat => chat::parse(body, settings),
+        Family::Completions => completions::parse(body, settings),
+        // A batch is many questions: `embeddings::parse` reads it.
+        Family::Embeddings => Err(BypassReason::Passthrough),
     }
 }
 
@@ -270,27 +293,28 @@ pub fn parse(family: Family, body: &Bytes, settings: &chat::ChatSettings) -> Res
 /// chunk, the frame without its usage, or the frame as received.
 pub fn strip_usage(family: Family, frame: &sse::Frame) -> Option<Bytes> {
     match family {
-        Family::Chat => chat::strip_usage(frame),
+        Family::Chat | Family::Completions => chat::strip_usage(frame),
+        Family::Embeddings => Some(frame.raw.clone()),
     }
 }
 
 /// Whether a frame is the stream's terminal marker, after which nothing comes.
 pub fn is_terminal(family: Family, frame: &sse::Frame) -> bool {
     match family {
-        Family::Chat => chat::is_done(frame),
+        Family::Chat | Family::Completions | Family::Embeddings => chat::is_done(frame),
     }
 }
 
 /// A JSON body with an `error` as the event that SDKs raise; `None` for any other body.
 pub fn error_event(family: Family, body: &[u8]) -> Option<Bytes> {
     match family {
-        Family::Chat => chat::error_event(body),
+        Family::Chat | Family::Completions | Family::Embeddings => chat::error_event(body),
     }
 }
 
 /// An error of ours in the shape of `family`: `kind` is the API's error type, `code` our own stable token.
 pub fn error_body(family: Family, kind: &str, message: &str, code: &str) -> Bytes {
     match family {
-        Family::Chat => chat::error_body(kind, message, code),
+        Family::Chat | Family::Completions | Family::Embeddings => chat::error_body(kind, message, code),
     }
 }

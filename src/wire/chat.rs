@@ -4,8 +4,8 @@
 //! have returned, `judge` says whether that may be stored, `render` turns it back into either shape.
 
 mod judge;
-mod reduce;
-mod render;
+pub(super) mod reduce;
+pub(super) mod render;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -13,11 +13,12 @@ mod turns;
 mod upstream_body;
 mod usage;
 
-pub(super) use judge::{calls_tools, describe, judge};
+pub(super) use judge::{calls_tools, describe, judge, narrow};
 pub(super) use reduce::Reduction;
 pub(super) use render::{render_json, render_stream};
-pub(super) use request::parse;
-pub(super) use usage::strip_usage;
+pub(super) use request::{IGNORED, USER, flag, is_empty, parse, shape};
+pub(super) use upstream_body::upstream_bodies;
+pub(super) use usage::{strip_usage, tokens};
 
 use bytes::Bytes;
 

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 
-use super::{Answer, Family, Recorded, chat, sse::Frame};
+use super::{Answer, Family, Recorded, chat, completions, sse::Frame};
 use crate::outcome::NotStored;
 
 /// What an operator may set about recording, per upstream.
@@ -89,6 +89,9 @@ pub struct Recorder {
 #[derive(Debug)]
 enum Reduction {
     Chat(Box<chat::Reduction>),
+    Completions(Box<completions::Reduction>),
+    /// Of a family that has no streams nothing is made of one.
+    Nothing,
 }
 
 impl Recorder {
@@ -96,6 +99,8 @@ impl Recorder {
     pub fn new(family: Family, settings: RecordSettings, wants_json: bool) -> Self {
         let reduction = match family {
             Family::Chat => Reduction::Chat(Box::default()),
+            Family::Completions => Reduction::Completions(Box::default()),
+            Family::Embeddings => Reduction::Nothing,
         };
         Self { family, settings, wants_json, refused: None, bytes: 0, frames: Vec::new(), reduction }
     }
@@ -130,6 +135,8 @@ impl Recorder {
     pub fn frame(&mut self, frame: &Frame) {
         let done = match &self.reduction {
             Reduction::Chat(reduction) => reduction.done(),
+            Reduction::Completions(reduction) => reduction.done(),
+            Reduction::Nothing => false,
         };
         if frame.data.is_none() || done || self.lost() {
             return;
@@ -143,6 +150,8 @@ impl Recorder {
         self.frames.push(frame.raw.clone());
         let taken = match &mut self.reduction {
             Reduction::Chat(reduction) => reduction.frame(frame),
+            Reduction::Completions(reduction) => reduction.frame(frame),
+            Reduction::Nothing => Err(NotStored::Malformed),
         };
         if let Err(reason) = taken {
             self.refused = Some(reason);
@@ -161,6 +170,8 @@ impl Recorder {
     pub fn finish_stream(mut self, clean: bool) -> Finished {
         let (ended, finished, lossy) = match &self.reduction {
             Reduction::Chat(chat) => (chat.done(), chat.finished(), chat.lossy()),
+            Reduction::Completions(text) => (text.done(), text.finished(), text.lossy()),
+            Reduction::Nothing => (false, false, false),
         };
         let whole = clean && (ended || (finished && self.settings.lenient_end));
         if !whole {
@@ -170,8 +181,10 @@ impl Recorder {
             return Finished { answer: None, verdict: self.refused.map_or(Ok(()), Err), whole };
         }
         let raw = lossy.then(|| Bytes::from(std::mem::take(&mut self.frames).concat()));
-        let body = match std::mem::replace(&mut self.reduction, Reduction::Chat(Box::default())) {
+        let body = match std::mem::replace(&mut self.reduction, Reduction::Nothing) {
             Reduction::Chat(reduction) => reduction.into_body(),
+            Reduction::Completions(reduction) => reduction.into_body(),
+            Reduction::Nothing => None,
         };
         match body {
             Some(body) => self.judged(Bytes::from(body), raw, whole),
@@ -196,6 +209,9 @@ impl Recorder {
     fn judged(self, body: Bytes, raw_stream: Option<Bytes>, whole: bool) -> Finished {
         let verdict = match self.family {
             Family::Chat => chat::judge(&body, &self.settings, self.wants_json),
+            Family::Completions => completions::judge(&body),
+            // Elements of a batch are recorded one by one, by `embeddings::read`.
+            Family::Embeddings => Err(NotStored::Malformed),
         };
         let answer = Answer::new(self.family, body, raw_stream).ok();
         Finished { answer, verdict: self.refused.map_or(verdict, Err), whole }

@@ -82,6 +82,6 @@ fn content_text(content: &Node<'_>) -> String {
     }
 }
 
-fn narrow(span: Range<usize>) -> Option<(u32, u32)> {
+pub(in crate::wire) fn narrow(span: Range<usize>) -> Option<(u32, u32)> {
     Some((u32::try_from(span.start).ok()?, u32::try_from(span.end).ok()?))
 }

@@ -47,11 +47,14 @@ struct Call {
 
 /// Members that have no field of their own, in order of appearance.
 #[derive(Debug, Default)]
-struct Extras(Vec<(String, Extra)>);
+pub(in crate::wire) struct Extras(Vec<(String, Extra)>);
 
+/// A member's value.
 #[derive(Debug, PartialEq)]
-enum Extra {
+pub(in crate::wire) enum Extra {
+    /// Text in pieces, unescaped.
     Text(String),
+    /// JSON as it stands.
     Raw(String),
 }
 
@@ -280,7 +283,7 @@ impl Call {
 
 impl Extras {
     /// Sets `key`; true when another value was overwritten.
-    fn set(&mut self, key: &str, value: Extra) -> bool {
+    pub(in crate::wire) fn set(&mut self, key: &str, value: Extra) -> bool {
         match self.0.iter_mut().find(|(known, _)| known == key) {
             Some((_, known)) => {
                 let changed = *known != value;
@@ -305,7 +308,8 @@ impl Extras {
         }
     }
 
-    fn write(&self, out: &mut String) {
+    /// Appends all, each with a comma before it.
+    pub(in crate::wire) fn write(&self, out: &mut String) {
         for (key, value) in &self.0 {
             out.push(',');
             quote_into(key, out);
@@ -319,23 +323,26 @@ impl Extras {
 }
 
 /// Keeps the first value that says something.
-fn first(slot: &mut Option<String>, value: Option<&str>) {
+pub(in crate::wire) fn first(slot: &mut Option<String>, value: Option<&str>) {
     if slot.is_none() {
         *slot = value.filter(|value| !value.is_empty()).map(str::to_owned);
     }
 }
 
-fn text<'n>(node: &'n Node<'_>) -> Result<&'n str, NotStored> {
+/// A value that must be text.
+pub(in crate::wire) fn text<'n>(node: &'n Node<'_>) -> Result<&'n str, NotStored> {
     node.as_str().ok_or(NotStored::Malformed)
 }
 
-fn compact(node: &Node<'_>, source: &str) -> String {
+/// A value on one line.
+pub(in crate::wire) fn compact(node: &Node<'_>, source: &str) -> String {
     let mut out = String::new();
     compact_into(node.raw(source), &mut out);
     out
 }
 
-fn quote_or_null(text: Option<&str>, out: &mut String) {
+/// Appends text as JSON, `null` for none.
+pub(in crate::wire) fn quote_or_null(text: Option<&str>, out: &mut String) {
     match text {
         Some(text) => quote_into(text, out),
         None => out.push_str("null"),

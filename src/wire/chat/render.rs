@@ -167,7 +167,7 @@ impl Writer<'_> {
 }
 
 /// Appends `,"key":value` on one line.
-fn member_into(key: &str, node: &Node<'_>, source: &str, out: &mut String) {
+pub(in crate::wire) fn member_into(key: &str, node: &Node<'_>, source: &str, out: &mut String) {
     out.push(',');
     quote_into(key, out);
     out.push(':');
@@ -189,7 +189,7 @@ fn tool_calls_into(calls: &[Node<'_>], source: &str, out: &mut String) {
 }
 
 /// Cuts the inside of a JSON string into deltas, never inside a character, an escape or a surrogate pair.
-fn pieces(mut rest: &str) -> impl Iterator<Item = &str> {
+pub(in crate::wire) fn pieces(mut rest: &str) -> impl Iterator<Item = &str> {
     std::iter::from_fn(move || {
         let bytes = rest.as_bytes();
         let mut end = 0;
@@ -216,7 +216,7 @@ fn unit(text: &[u8]) -> usize {
 }
 
 /// Stored frames again, under a fresh id.
-fn replay(frames: &Bytes, fresh: &Fresh, include_usage: bool) -> Bytes {
+pub(in crate::wire) fn replay(frames: &Bytes, fresh: &Fresh, include_usage: bool) -> Bytes {
     let (mut reader, mut read, mut out) =
         (Reader::new(usize::MAX), Vec::new(), Vec::with_capacity(frames.len() + 1024));
     // Without a limit no frame is too large.

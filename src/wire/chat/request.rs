@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     ChatSettings,
     turns::{self, Turns},
-    upstream_body,
+    upstream_body::upstream_bodies,
 };
 use crate::{
     outcome::BypassReason,
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Fields that shape no answer.
-const IGNORED: [&str; 13] = [
+pub(in crate::wire) const IGNORED: [&str; 13] = [
     "stream",
     "stream_options",
     "service_tier",
@@ -37,7 +37,7 @@ const IGNORED: [&str; 13] = [
 ];
 
 /// Who asks, in the app's own words.
-const USER: [&str; 3] = ["user", "safety_identifier", "metadata"];
+pub(in crate::wire) const USER: [&str; 3] = ["user", "safety_identifier", "metadata"];
 
 /// Parses a request body. `Err` when two readers could understand it differently or it is no chat request: it must go to
 /// the upstream untouched, whose error is then the true one.
@@ -59,13 +59,8 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
     let mut last_turn = Encoder::with_capacity(256);
     turns.encode_last(&mut last_turn);
 
-    let ask_usage = settings.add_usage && bypass.is_none();
     let stripped = litellm.as_ref().map(|(member, _)| *member);
-    let (upstream_body, usage_added) = upstream_body::build(body, root, shape, ask_usage, stripped);
-    let plain_body = match usage_added {
-        true => upstream_body::build(body, root, shape, false, stripped).0,
-        false => upstream_body.clone(),
-    };
+    let bodies = upstream_bodies(body, root, shape, settings.add_usage && bypass.is_none(), stripped);
     let exact_only = turns.exact_only.or_else(|| pinned(root).then_some(ExactOnly::PinnedSampling));
     Ok(Request {
         family: Family::Chat,
@@ -80,9 +75,9 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
         max_tokens,
         wants_json: wants_json(root),
         bypass,
-        upstream_body,
-        plain_body,
-        usage_added,
+        upstream_body: bodies.upstream,
+        plain_body: bodies.plain,
+        usage_added: bodies.usage_added,
         body_directives: litellm.map(|(_, directives)| directives).unwrap_or_default(),
     })
 }
@@ -96,11 +91,12 @@ fn query(turns: &Turns<'_, '_>, exact_only: Option<ExactOnly>) -> Result<String,
 }
 
 /// A boolean field; `None` of the wrong kind is refused, absent and `null` are `false`.
-fn flag(root: &Object<'_>, key: &str) -> Result<bool, BypassReason> {
+pub(in crate::wire) fn flag(root: &Object<'_>, key: &str) -> Result<bool, BypassReason> {
     root.get(key).map_or(Ok(false), |node| node.as_bool().ok_or(BypassReason::Unparsable))
 }
 
-fn shape(root: &Object<'_>) -> Result<Shape, BypassReason> {
+/// The shape asked for: `stream`, and whether the usage chunk is.
+pub(in crate::wire) fn shape(root: &Object<'_>) -> Result<Shape, BypassReason> {
     if !flag(root, "stream")? {
         return Ok(Shape::Json);
     }
@@ -131,7 +127,8 @@ fn pinned(root: &Object<'_>) -> bool {
     root.get("seed").is_some() || root.get("logit_bias").is_some_and(|bias| !is_empty(bias))
 }
 
-fn is_empty(node: &Node<'_>) -> bool {
+/// An object or an array without anything in it.
+pub(in crate::wire) fn is_empty(node: &Node<'_>) -> bool {
     node.as_object().is_some_and(Object::is_empty) || node.as_array().is_some_and(<[_]>::is_empty)
 }
 
