@@ -69,6 +69,8 @@ reasons! {
     MissReason {
         /// Nothing in the partition.
         Empty => "empty",
+        /// Of several things asked for, some were there.
+        Partial => "partial",
         /// Entries, but none near enough.
         BelowThreshold => "below-threshold",
         /// A neighbour was refused by the contrast guard.

@@ -26,8 +26,32 @@ const DISCARD_TIME: Duration = Duration::from_secs(10);
 /// Bodies up to this many bytes are read before they are passed on.
 const SMALL_BODY: usize = 64 << 10;
 
-/// Chat completions: `POST` goes through the cache, other methods pass through.
+/// Chat completions.
 pub(super) async fn chat(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    answer(gateway, request, Family::Chat).await
+}
+
+/// Legacy completions.
+pub(super) async fn completions(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    answer(gateway, request, Family::Completions).await
+}
+
+/// Embeddings.
+pub(super) async fn embeddings(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    answer(gateway, request, Family::Embeddings).await
+}
+
+/// Model lists: a plain `GET` goes through the cache, anything else passes through.
+pub(super) async fn models(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    if request.method() != Method::GET || !http_body::Body::is_end_stream(request.body()) {
+        return pass_through(State(gateway), request).await;
+    }
+    let (parts, _) = request.into_parts();
+    respond(Box::pin(gateway.list_models(call(parts, None, Bytes::new()))).await)
+}
+
+/// A protocol whose `POST` goes through the cache; other methods pass through.
+async fn answer(gateway: Arc<Gateway>, request: Request<Body>, family: Family) -> Response {
     if request.method() != Method::POST {
         return pass_through(State(gateway), request).await;
     }
@@ -36,15 +60,15 @@ pub(super) async fn chat(State(gateway): State<Arc<Gateway>>, request: Request<B
     if declared_length(&parts).is_some_and(|length| length > limits.body_bytes) {
         // A refusal that comes while the client still sends would reach it as a broken connection.
         let _ = tokio::time::timeout(DISCARD_TIME, discard(body)).await;
-        return respond(ClientError::BodyTooLarge { limit: limits.body_bytes }.reply(Family::Chat));
+        return respond(ClientError::BodyTooLarge { limit: limits.body_bytes }.reply(family));
     }
     let reply = match collect(body, limits.cacheable_body_bytes).await {
-        Collected::Whole(body) => Box::pin(gateway.answer(call(parts, Some(Family::Chat), body))).await,
+        Collected::Whole(body) => Box::pin(gateway.answer(call(parts, Some(family), body))).await,
         Collected::TooLarge(body) => {
-            let head = call(parts, Some(Family::Chat), Bytes::new());
+            let head = call(parts, Some(family), Bytes::new());
             Box::pin(gateway.forward(head, UpstreamBody::Stream(body), BypassReason::BodyTooLarge)).await
         }
-        Collected::Broken => ClientError::BodyBroken.reply(Family::Chat),
+        Collected::Broken => ClientError::BodyBroken.reply(family),
     };
     respond(reply)
 }

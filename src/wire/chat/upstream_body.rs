@@ -36,13 +36,7 @@ pub(in crate::wire) fn upstream_bodies(
 
 /// `body` with usage asked for on a stream whose client did not (when `ask_usage`), and without the member `strip`.
 /// Also says whether usage was added.
-fn build(
-    body: &Bytes,
-    root: &Object<'_>,
-    shape: Shape,
-    ask_usage: bool,
-    strip: Option<&Member<'_>>,
-) -> (Bytes, bool) {
+fn build(body: &Bytes, root: &Object<'_>, shape: Shape, ask_usage: bool, strip: Option<&Member<'_>>) -> (Bytes, bool) {
     let mut edits: Vec<(Range<usize>, &str)> = Vec::new();
     edits.extend(strip.map(|member| (removal(body, member), "")));
     let usage_added = ask_usage && shape == Shape::Stream { include_usage: false };
