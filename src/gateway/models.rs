@@ -144,9 +144,9 @@ impl Gateway {
         };
         let taken = match may_keep {
             Ok(()) => take(&mut response).await,
-            Err(why) => Taken { begun: Bytes::new(), rest: None, whole: Err(why) },
+            Err(why) => Taken { begun: Bytes::new(), stopped_at: None, ended: false, whole: Err(why) },
         };
-        let Taken { begun, rest, whole } = taken;
+        let Taken { begun, stopped_at, ended, whole } = taken;
         if whole.is_ok() {
             self.lists.0.insert(key, Arc::new(List { body: begun.clone(), generated_at, ttl_limit, epoch }));
         }
@@ -159,12 +159,11 @@ impl Gateway {
         };
         let mut headers = response.headers;
         append_cache_status(&mut headers, &cache_status(Outcome::Miss(reason), &facts));
-        let body = match whole {
-            Ok(()) => ReplyBody::Whole(begun),
-            Err(_) => {
-                let begun = Some(Ok(begun)).filter(|begun| begun.as_ref().is_ok_and(|begun| !begun.is_empty()));
-                ReplyBody::Stream(stream::iter(begun.into_iter().chain(rest)).chain(response.body).boxed())
-            }
+        let body = if ended {
+            ReplyBody::Whole(begun)
+        } else {
+            let begun = (!begun.is_empty()).then_some(Ok(begun));
+            ReplyBody::Stream(stream::iter(begun.into_iter().chain(stopped_at)).chain(response.body).boxed())
         };
         Reply { status: response.status, headers, body }
     }
@@ -188,8 +187,10 @@ fn may_keep(response: &UpstreamResponse, obey: bool) -> Result<(), NotStored> {
 /// What was read of a body.
 struct Taken {
     begun: Bytes,
-    /// The piece at which reading ended before the body did.
-    rest: Option<Result<Bytes, BodyError>>,
+    /// The piece at which reading stopped before the body ended.
+    stopped_at: Option<Result<Bytes, BodyError>>,
+    /// The body has ended.
+    ended: bool,
     /// Whether it is a whole list, or why it is not kept.
     whole: Result<(), NotStored>,
 }
@@ -200,14 +201,14 @@ async fn take(response: &mut UpstreamResponse) -> Taken {
     loop {
         match response.body.next().await {
             Some(Ok(piece)) if body.len() + piece.len() <= LARGEST => body.extend_from_slice(&piece),
-            Some(rest) => {
-                let why = if rest.is_ok() { NotStored::TooLarge } else { NotStored::Incomplete };
-                return Taken { begun: body.freeze(), rest: Some(rest), whole: Err(why) };
+            Some(piece) => {
+                let why = if piece.is_ok() { NotStored::TooLarge } else { NotStored::Incomplete };
+                return Taken { begun: body.freeze(), stopped_at: Some(piece), ended: false, whole: Err(why) };
             }
             None => {
                 let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok();
                 let whole = if is_json { Ok(()) } else { Err(NotStored::Malformed) };
-                return Taken { begun: body.freeze(), rest: None, whole };
+                return Taken { begun: body.freeze(), stopped_at: None, ended: true, whole };
             }
         }
     }

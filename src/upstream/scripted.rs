@@ -14,6 +14,8 @@
 //! ```
 
 mod canned;
+mod completions;
+mod embeddings;
 mod openai;
 mod reply;
 

@@ -136,7 +136,7 @@ async fn json_is_given_when_json_is_asked_for() {
 async fn other_paths_and_bad_bodies_get_errors_in_openais_shape() {
     let (upstream, _script) = Scripted::programmable();
     for (method, path, body, status) in [
-        (Method::POST, "/v1/embeddings", "{}", 404),
+        (Method::POST, "/v1/moderations", "{}", 404),
         (Method::GET, "/v1/chat/completions", "", 404),
         (Method::POST, "/v1/chat/completions", "{", 400),
         (Method::POST, "/v1/chat/completions", "{}", 400),
