@@ -89,7 +89,7 @@ reasons! {
         Expired => "expired",
         /// The entry's answer is longer than the request allows.
         TokenLimit => "token-limit",
-        /// The entry cannot be rendered in the shape asked for.
+        /// The entry cannot be rendered in the shape asked for, or the entries of a batch do not belong together.
         OtherShape => "other-shape",
         /// `Cache-Control: no-cache` or `max-age=0`.
         Refresh => "request",

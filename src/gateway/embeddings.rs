@@ -88,19 +88,27 @@ impl Gateway {
             return ticket.refused(&ClientError::OnlyIfCached);
         }
         let everything: Vec<usize> = (0..found.len()).collect();
-        if there.is_empty() || missing.is_empty() {
+        if missing.is_empty() {
+            // What is there does not belong together: the model behind the name has changed.
+            return self.fetch_elements(&order, everything, MissReason::OtherShape, ticket).await;
+        }
+        if there.is_empty() {
             return self.fetch_elements(&order, everything, reason, ticket).await;
         }
         let reply = self.fetch_elements(&order, missing.clone(), reason, ticket).await;
-        match put_together(&order.batch, &found, &missing, reply) {
-            Ok(reply) => {
-                ticket.used(there.iter());
-                reply
+        match reply.status {
+            StatusCode::OK => {
+                if let Some(reply) = put_together(&order.batch, &found, &missing, reply) {
+                    ticket.used(there.iter());
+                    return reply;
+                }
             }
-            // An answer to another request than the client's, and one that says nothing about the client's own.
-            Err(Misfit::AskWhole) => self.fetch_elements(&order, everything, reason, ticket).await,
-            Err(Misfit::PassOn(reply)) => reply,
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {}
+            // A failure has nothing to do with what was asked.
+            _ => return reply,
         }
+        // What the upstream says of a part is not what it says of the client's own request.
+        self.fetch_elements(&order, everything, MissReason::OtherShape, ticket).await
     }
 
     /// Understands a call, or says where it goes instead.
@@ -346,37 +354,18 @@ fn read(order: &Order, wanted: &[usize], opening: &Opening, body: &Bytes) -> Res
     if BodyKind::of(&opening.headers) != BodyKind::Json {
         return Err(NotStored::Malformed);
     }
-    let weight = |at: &usize| order.batch.elements.get(*at).map_or(0, |element| element.weight);
-    let weights: Vec<u64> = wanted.iter().map(weight).collect();
-    embeddings::read(body, &weights)
+    embeddings::read(body, &order.batch.weights(wanted))
 }
 
-/// Why an answer to a part of a batch is no answer to the batch.
-enum Misfit {
-    /// The upstream refused the part, or said something that cannot be put together: what it says of the whole counts.
-    AskWhole,
-    /// It failed, in a way that has nothing to do with what was asked.
-    PassOn(Reply),
-}
-
-/// Puts what the upstream gave for the `missing` elements between those that were there.
-fn put_together(batch: &Batch, found: &[Option<Served>], missing: &[usize], mut reply: Reply) -> Result<Reply, Misfit> {
-    if matches!(reply.status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY) {
-        return Err(Misfit::AskWhole);
-    }
-    if reply.status != StatusCode::OK {
-        return Err(Misfit::PassOn(reply));
-    }
-    let ReplyBody::Whole(body) = &reply.body else { return Err(Misfit::AskWhole) };
-    let weight = |at: &usize| batch.elements.get(*at).map_or(0, |element| element.weight);
-    let weights: Vec<u64> = missing.iter().map(weight).collect();
-    let new = embeddings::read(body, &weights).map_err(|_| Misfit::AskWhole)?;
+/// Puts what the upstream gave for the `missing` elements between those that were there. `None` when it cannot be done.
+fn put_together(batch: &Batch, found: &[Option<Served>], missing: &[usize], mut reply: Reply) -> Option<Reply> {
+    let ReplyBody::Whole(body) = &reply.body else { return None };
+    let new = embeddings::read(body, &batch.weights(missing)).ok()?;
     let mut new = new.iter();
     let parts = found.iter().map(|served| served.as_ref().map_or_else(|| new.next(), |one| Some(&one.entry.answer)));
-    let parts: Vec<&Answer> = parts.collect::<Option<_>>().ok_or(Misfit::AskWhole)?;
-    let whole = embeddings::render(&parts, batch.encoding).ok_or(Misfit::AskWhole)?;
+    let whole = embeddings::render(&parts.collect::<Option<Vec<_>>>()?, batch.encoding)?;
     reply.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
     reply.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply.body = ReplyBody::Whole(whole);
-    Ok(reply)
+    Some(reply)
 }

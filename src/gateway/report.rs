@@ -96,6 +96,7 @@ impl Ticket {
         self.asked = question.query().map(str::to_owned);
     }
 
+    /// Notes the model asked for, of a request that is no [`Question`].
     pub(super) fn model(&mut self, model: &str) {
         model.clone_into(&mut self.model);
     }
@@ -173,6 +174,7 @@ impl Ticket {
     /// Notes that the request goes to a flight, as its leader or as a follower.
     pub(super) const fn fetching(&mut self, reason: MissReason, leads: bool) {
         self.outcome = if leads { Outcome::Miss(reason) } else { Outcome::Collapsed(reason) };
+        self.not_stored = None;
     }
 
     /// Waits for a flight's answer and puts it in the shape asked for.

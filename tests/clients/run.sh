@@ -19,3 +19,4 @@ gateway=$!
 read -r line <"$work/line"
 listen=$(printf '%s' "$line" | sed 's/.*"listen":"\([^"]*\)".*/\1/')
 "$work/venv/bin/python" openai_chat.py "http://$listen/v1"
+"$work/venv/bin/python" openai_embeddings.py "http://$listen/v1"

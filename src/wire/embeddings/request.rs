@@ -62,6 +62,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Lengths of the elements at `wanted`, by which they share what they cost together.
+    pub fn weights(&self, wanted: &[usize]) -> Vec<u64> {
+        wanted.iter().map(|at| self.elements.get(*at).map_or(0, |element| element.weight)).collect()
+    }
+
     /// The body that asks for everything: the client's own bytes, LiteLLM's `cache` taken out.
     pub fn whole_body(&self) -> Bytes {
         match &self.stripped {
@@ -121,8 +126,11 @@ fn partition(root: &Object<'_>, settings: &ChatSettings, litellm: bool) -> Vec<u
     let mut encoder = Encoder::with_capacity(128);
     encoder.members(root.present().filter(|member| {
         let key = member.key.as_ref();
-        let ignored = IGNORED.contains(&key) || (!settings.per_user && USER.contains(&key));
-        !ignored && !(litellm && key == "cache")
+        let ignored = match key {
+            "cache" => litellm,
+            _ => IGNORED.contains(&key) || (!settings.per_user && USER.contains(&key)),
+        };
+        !ignored
     }));
     encoder.into_bytes()
 }
