@@ -8,7 +8,8 @@
 //! - A vector does not go stale and its entry holds no text, only a digest in the credential's own scope, so what a text
 //!   is about does not decide how long its vector is kept: the policy of the category `embeddings` does. An operator's
 //!   route rule on path or model, and the category that the app names, can shorten that, down to never.
-//! - Stale vectors are served only where the request itself allows them (`max-stale`).
+//! - Stale vectors are served where the request allows them (`max-stale`), and where the upstream fails and the policy
+//!   does. `stale_while_revalidate` is not used: a batch that has to wait for one element need not have others stale.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -59,11 +60,14 @@ struct Order {
     keys: Vec<Keys>,
 }
 
-/// What is there of a batch.
+/// What is there of a batch, element by element.
 #[derive(Debug)]
 struct Inventory {
-    /// For each element its entry.
+    /// Entries that may be served now.
     found: Vec<Option<Served>>,
+    /// The same, and those that may be served should the upstream fail.
+    at_worst: Vec<Option<Served>>,
+    /// Why not all was found.
     reason: MissReason,
 }
 
@@ -76,39 +80,50 @@ impl Gateway {
             Err(Unanswerable::Bypassed(why, body)) => return self.send_alone(call, body, why, ticket).await,
         };
         ticket.model(&order.batch.model);
-        let Inventory { found, reason } = self.take_stock(&order, ticket.now()).await;
-        let (there, missing) = split(&found);
-        let elements: Vec<&Answer> = there.iter().map(|served| &served.entry.answer).collect();
-        if missing.is_empty()
-            && let Some(body) = embeddings::render(&elements, order.batch.encoding)
-        {
-            return ticket.serve_batch(&there, body);
+        let stock = self.take_stock(&order, ticket.now()).await;
+        if let Some(reply) = serve(&order, &stock.found, ticket) {
+            return reply;
         }
         if order.directives.only_if_cached {
             return ticket.refused(&ClientError::OnlyIfCached);
         }
+        let reply = self.complete(&order, &stock, ticket).await;
+        if !lead::fails(reply.status) {
+            return reply;
+        }
+        for served in stock.at_worst.iter().flatten() {
+            if !self.still_there(served).await {
+                return reply;
+            }
+        }
+        serve(&order, &stock.at_worst, ticket).unwrap_or(reply)
+    }
+
+    /// Gets what is missing and puts it between what is there.
+    async fn complete(self: &Arc<Self>, order: &Arc<Order>, stock: &Inventory, ticket: &mut Ticket) -> Reply {
+        let Inventory { found, reason, .. } = stock;
         let everything: Vec<usize> = (0..found.len()).collect();
+        let missing: Vec<usize> =
+            everything.iter().copied().filter(|at| matches!(found.get(*at), Some(None))).collect();
         if missing.is_empty() {
             // What is there does not belong together: the model behind the name has changed.
-            return self.fetch_elements(&order, everything, MissReason::OtherShape, ticket).await;
+            return self.fetch_elements(order, everything, MissReason::OtherShape, ticket).await;
         }
-        if there.is_empty() {
-            return self.fetch_elements(&order, everything, reason, ticket).await;
-        }
-        let reply = self.fetch_elements(&order, missing.clone(), reason, ticket).await;
+        let in_part = missing.len() < found.len();
+        let reply = self.fetch_elements(order, missing.clone(), *reason, ticket).await;
         match reply.status {
-            StatusCode::OK => {
-                if let Some(reply) = put_together(&order.batch, &found, &missing, reply) {
-                    ticket.used(there.iter());
+            StatusCode::OK if in_part => {
+                if let Some(reply) = put_together(&order.batch, found, &missing, reply) {
+                    ticket.used(found.iter().flatten());
                     return reply;
                 }
             }
-            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {}
-            // A failure has nothing to do with what was asked.
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY if in_part => {}
+            // The answer to all that was asked, or a failure that has nothing to do with it.
             _ => return reply,
         }
         // What the upstream says of a part is not what it says of the client's own request.
-        self.fetch_elements(&order, everything, MissReason::OtherShape, ticket).await
+        self.fetch_elements(order, everything, MissReason::OtherShape, ticket).await
     }
 
     /// Understands a call, or says where it goes instead.
@@ -152,32 +167,42 @@ impl Gateway {
     /// Looks every element up.
     async fn take_stock(&self, order: &Order, now: Timestamp) -> Inventory {
         if order.directives.refresh() {
-            return Inventory { found: vec![None; order.keys.len()], reason: MissReason::Refresh };
+            let none = vec![None; order.keys.len()];
+            return Inventory { found: none.clone(), at_worst: none, reason: MissReason::Refresh };
         }
         let fingerprints: Vec<Fingerprint> = order.keys.iter().map(|keys| keys.fingerprint).collect();
-        let looked_up: Vec<Result<Served, MissReason>> = stream::iter(fingerprints)
+        let looked_up: Vec<Lookup> = stream::iter(fingerprints)
             .map(|fingerprint| self.find_element(order, fingerprint, now))
             .buffered(LOOKUPS)
             .collect()
             .await;
-        let worst = looked_up.iter().filter_map(|found| found.as_ref().err()).max_by_key(|reason| weight(**reason));
-        let some = looked_up.iter().any(Result::is_ok);
-        let reason = if some { MissReason::Partial } else { worst.copied().unwrap_or(MissReason::Empty) };
-        Inventory { found: looked_up.into_iter().map(Result::ok).collect(), reason }
+        let (mut found, mut at_worst, mut worst) = (Vec::new(), Vec::new(), MissReason::Empty);
+        for lookup in looked_up {
+            let (served, stale, reason) = match lookup {
+                Lookup::Serve(served) if served.needs_refresh() => (None, Some(served), MissReason::Expired),
+                Lookup::Serve(served) => (Some(served.clone()), Some(served), MissReason::Empty),
+                Lookup::Miss(reason, fallback) => (None, fallback, reason),
+                Lookup::Withheld(reason, _) => (None, None, reason),
+            };
+            found.push(served);
+            at_worst.push(stale);
+            worst = if weight(reason) > weight(worst) { reason } else { worst };
+        }
+        let reason = if found.iter().any(Option::is_some) { MissReason::Partial } else { worst };
+        Inventory { found, at_worst, reason }
     }
 
-    async fn find_element(&self, order: &Order, key: Fingerprint, now: Timestamp) -> Result<Served, MissReason> {
-        let hit = match self.parts.cache.find(key).await {
-            Ok(found) => found.ok_or(MissReason::Empty)?,
+    async fn find_element(&self, order: &Order, key: Fingerprint, now: Timestamp) -> Lookup {
+        match self.parts.cache.find(key).await {
+            Ok(None) => Lookup::Miss(MissReason::Empty, None),
+            Ok(Some(hit)) => {
+                let bounds = identity::bounds(&order.directives);
+                lookup::assess(&hit.entry, &order.freshness, &bounds, (HitKind::Exact, key), now)
+            }
             Err(error) => {
                 tracing::warn!(reason = error.reason(), %error, "exact lookup failed");
-                return Err(MissReason::CacheError);
+                Lookup::Miss(MissReason::CacheError, None)
             }
-        };
-        let bounds = identity::bounds(&order.directives);
-        match lookup::assess(&hit.entry, &order.freshness, &bounds, (HitKind::Exact, key), now) {
-            Lookup::Serve(served) if !served.needs_refresh() => Ok(served),
-            Lookup::Serve(_) | Lookup::Miss(..) | Lookup::Withheld(..) => Err(MissReason::Expired),
         }
     }
 
@@ -328,10 +353,12 @@ impl Order {
     }
 }
 
-/// Entries that were found, and the places of those that were not.
-fn split(found: &[Option<Served>]) -> (Vec<Served>, Vec<usize>) {
-    let missing = found.iter().enumerate().filter(|(_, found)| found.is_none()).map(|(at, _)| at).collect();
-    (found.iter().flatten().cloned().collect(), missing)
+/// Answers from entries alone. `None` when one is missing, or they do not belong together.
+fn serve(order: &Order, entries: &[Option<Served>], ticket: &mut Ticket) -> Option<Reply> {
+    let entries: Vec<Served> = entries.iter().cloned().collect::<Option<_>>()?;
+    let elements: Vec<&Answer> = entries.iter().map(|served| &served.entry.answer).collect();
+    let body = embeddings::render(&elements, order.batch.encoding)?;
+    Some(ticket.serve_batch(&entries, body))
 }
 
 /// A lookup that failed says more than an old entry, and that more than none.

@@ -279,6 +279,30 @@ async fn case_59_what_is_no_plain_answer_passes_unchanged_and_is_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn case_58_stale_vectors_are_served_when_the_upstream_fails_and_the_policy_allows_it() {
+    let default = "category = \"default\"\n[freshness]\nttl = \"1h\"\n";
+    let hour = "category = \"embeddings\"\n[freshness]\nttl = \"1h\"\nstale_if_error = \"1d\"\n";
+    let gateway = Setup::new().policies(&[("default.toml", default), ("embeddings.toml", hour)]).start().await;
+    let old = embed(&gateway, &json!("old")).await;
+    gateway.hand.advance(Duration::from_secs(7200));
+    let young = embed(&gateway, &json!("young")).await;
+    for failure in
+        [Reply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": {"message": "oops"}})), Reply::connect_error()]
+    {
+        gateway.script.push(failure);
+        let both = embed(&gateway, &json!(["old", "young"])).await;
+        assert_eq!((both.status, both.outcome(), both.header("age")), (200, "stale", "7200"));
+        assert_eq!(both.header("cache-status"), "semblance; hit; ttl=-3600; detail=stale-if-error");
+        assert_eq!(vectors(&both), [vectors(&old), vectors(&young)].concat());
+    }
+    gateway.script.push(Reply::connect_error());
+    assert_eq!(embed(&gateway, &json!(["old", "new"])).await.status, 502, "one is not there at all");
+    let put_together = embed(&gateway, &json!(["old", "young"])).await;
+    assert_eq!((put_together.outcome(), vectors(&put_together)), ("miss", [vectors(&old), vectors(&young)].concat()));
+    assert_eq!(gateway.script.last().unwrap().json(), body(&json!(["old"])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_to_a_part_that_cannot_be_put_together_makes_the_whole_request_go_upstream() {
     let gateway = TestGateway::start().await;
     let input = json!(["known", "new"]);
