@@ -87,6 +87,8 @@ reasons! {
     MissReason {
         /// Nothing in the partition.
         Empty => "empty",
+        /// Of several things asked for, some were there.
+        Partial => "partial",
         /// Entries, but none near enough.
         BelowThreshold => "below-threshold",
         /// A neighbour was refused by the contrast guard.
@@ -105,7 +107,7 @@ reasons! {
         Expired => "expired",
         /// The entry's answer is longer than the request allows.
         TokenLimit => "token-limit",
-        /// The entry cannot be rendered in the shape asked for.
+        /// The entry cannot be rendered in the shape asked for, or the entries of a batch do not belong together.
         OtherShape => "other-shape",
         /// `Cache-Control: no-cache` or `max-age=0`.
         Refresh => "request",

@@ -5,8 +5,10 @@
 
 pub mod canonical;
 pub mod chat;
+mod completions;
 pub mod directives;
 mod echo;
+pub mod embeddings;
 mod extras;
 mod fields;
 mod messages;
@@ -39,11 +41,16 @@ pub enum Family {
     Messages,
     /// OpenAI responses.
     Responses,
+    /// OpenAI's legacy completions.
+    Completions,
+    /// OpenAI embeddings, whose unit is one element of a batch: see [`embeddings`].
+    Embeddings,
 }
 
 impl Family {
     /// Every family.
-    pub const ALL: &'static [Self] = &[Self::Chat, Self::Messages, Self::Responses];
+    pub const ALL: &'static [Self] =
+        &[Self::Chat, Self::Messages, Self::Responses, Self::Completions, Self::Embeddings];
 
     /// Stable name: hashed into partitions, stored with answers, used as a metric label.
     pub const fn as_str(self) -> &'static str {
@@ -51,6 +58,8 @@ impl Family {
             Self::Chat => "chat",
             Self::Messages => "messages",
             Self::Responses => "responses",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
         }
     }
 
@@ -100,6 +109,8 @@ pub enum ExactOnly {
     PinnedSampling,
     /// The model's own reasoning is in the conversation.
     Reasoning,
+    /// A prompt of the legacy completions API is text to go on with, not a question.
+    Completion,
 }
 
 impl ExactOnly {
@@ -112,6 +123,7 @@ impl ExactOnly {
             Self::EmptyQuery => "empty-query",
             Self::PinnedSampling => "pinned-sampling",
             Self::Reasoning => "reasoning",
+            Self::Completion => "completion",
         }
     }
 }
@@ -219,6 +231,8 @@ impl Answer {
             Family::Chat => chat::describe(&body),
             Family::Messages => messages::describe(&body),
             Family::Responses => responses::describe(&body),
+            Family::Completions => completions::describe(&body),
+            Family::Embeddings => embeddings::describe(&body),
         };
         let Description { id_span, created_span, text, model, usage } = described.ok_or(NotAnAnswer(family))?;
         Ok(Self { family, body, id_span, created_span, text, model, usage, raw_stream })
@@ -230,6 +244,7 @@ impl Answer {
             Family::Chat => chat::calls_tools(&self.body),
             Family::Messages => messages::calls_tools(&self.body),
             Family::Responses => responses::calls_tools(&self.body),
+            Family::Completions | Family::Embeddings => false,
         }
     }
 
@@ -237,7 +252,7 @@ impl Answer {
     /// credential that asked, whatever the policy shares.
     pub fn is_bound_to_account(&self) -> bool {
         match self.family {
-            Family::Chat => false,
+            Family::Chat | Family::Completions | Family::Embeddings => false,
             Family::Messages => messages::thinks(&self.body),
             // Bound by its partition already, as `Request::handles` says.
             Family::Responses => false,
@@ -266,8 +281,10 @@ impl Answer {
     /// The JSON body for a client, under a fresh id where an id is no handle.
     pub fn render_json(&self, fresh: &Fresh) -> Bytes {
         match self.family {
-            Family::Chat | Family::Messages => rendering::renamed_body(self, fresh),
+            Family::Chat | Family::Messages | Family::Completions => rendering::renamed_body(self, fresh),
             Family::Responses => responses::render_json(self, fresh),
+            // An element is a part of an answer: `embeddings::render` makes one.
+            Family::Embeddings => self.body.clone(),
         }
     }
 
@@ -278,6 +295,8 @@ impl Answer {
             Family::Chat => chat::render_stream(self, fresh, include_usage),
             Family::Messages => messages::render_stream(self, fresh),
             Family::Responses => responses::render_stream(self, fresh),
+            Family::Completions => completions::render_stream(self, fresh, include_usage),
+            Family::Embeddings => Bytes::new(),
         }
     }
 
@@ -318,6 +337,8 @@ impl Fresh {
             Family::Chat => ("chatcmpl-", 29),
             Family::Messages => ("msg_01", 22),
             Family::Responses => ("resp_", 48),
+            Family::Completions => ("cmpl-", 29),
+            Family::Embeddings => ("embd-", 29),
         };
         let id = prefix.chars().chain(std::iter::repeat_with(fastrand::alphanumeric).take(random)).collect();
         Self { id, created: now.as_secs(), echo: Echo::default() }
@@ -336,6 +357,9 @@ pub fn parse(family: Family, body: &Bytes, settings: &chat::ChatSettings) -> Res
         Family::Chat => chat::parse(body, settings),
         Family::Messages => messages::parse(body, settings),
         Family::Responses => responses::parse(body, settings),
+        Family::Completions => completions::parse(body, settings),
+        // A batch is many questions: `embeddings::parse` reads it.
+        Family::Embeddings => Err(BypassReason::Passthrough),
     }
 }
 
@@ -343,16 +367,16 @@ pub fn parse(family: Family, body: &Bytes, settings: &chat::ChatSettings) -> Res
 /// chunk, the frame without its usage, or the frame as received.
 pub fn strip_usage(family: Family, frame: &sse::Frame) -> Option<Bytes> {
     match family {
-        Family::Chat => chat::strip_usage(frame),
-        // Counted on every stream, whoever asks.
-        Family::Messages | Family::Responses => Some(frame.raw.clone()),
+        Family::Chat | Family::Completions => chat::strip_usage(frame),
+        // Counted on every stream, whoever asks, or on none.
+        Family::Messages | Family::Responses | Family::Embeddings => Some(frame.raw.clone()),
     }
 }
 
 /// Whether a frame is the stream's terminal marker, after which nothing comes.
 pub fn is_terminal(family: Family, frame: &sse::Frame) -> bool {
     match family {
-        Family::Chat => chat::is_done(frame),
+        Family::Chat | Family::Completions | Family::Embeddings => chat::is_done(frame),
         Family::Messages => messages::is_stop(frame),
         Family::Responses => responses::is_terminal(frame),
     }
@@ -361,7 +385,7 @@ pub fn is_terminal(family: Family, frame: &sse::Frame) -> bool {
 /// A JSON body with an `error` as the event that SDKs raise; `None` for any other body.
 pub fn error_event(family: Family, body: &[u8]) -> Option<Bytes> {
     match family {
-        Family::Chat => chat::error_event(body),
+        Family::Chat | Family::Completions | Family::Embeddings => chat::error_event(body),
         Family::Messages => messages::error_event(body),
         Family::Responses => responses::error_event(body),
     }
@@ -371,7 +395,9 @@ pub fn error_event(family: Family, body: &[u8]) -> Option<Bytes> {
 pub fn error_body(family: Family, kind: &str, message: &str, code: &str) -> Bytes {
     match family {
         Family::Messages => messages::error_body(kind, message, code),
-        Family::Chat | Family::Responses => openai::error_body(kind, message, code),
+        Family::Chat | Family::Responses | Family::Completions | Family::Embeddings => {
+            openai::error_body(kind, message, code)
+        }
     }
 }
 

@@ -17,10 +17,11 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    entry::EntryId,
     headers::{self, CacheFacts, Stored, append_cache_status, cache_status},
     http::error::ClientError,
     metrics::{FollowerStatus, InFlight, Metrics},
-    outcome::{BypassReason, MissReason, NotStored, Outcome},
+    outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
     telemetry::{self, RequestFacts},
     upstream::{BodyError, UpstreamBody, UpstreamRequest},
     wire::{self, Echo, Family, Fresh, Shape},
@@ -51,6 +52,7 @@ pub(super) struct Ticket {
     error: Option<&'static str>,
     not_stored: Option<NotStored>,
     served: Option<Served>,
+    also_used: Vec<EntryId>,
     in_flight: Option<InFlight>,
     metrics: Arc<Metrics>,
 }
@@ -84,6 +86,7 @@ impl Ticket {
             error: None,
             not_stored: None,
             served: None,
+            also_used: Vec::new(),
             in_flight: Some(gateway.parts().metrics.in_flight()),
             metrics: Arc::clone(&gateway.parts().metrics),
         }
@@ -98,6 +101,11 @@ impl Ticket {
         question.request.model.clone_into(&mut self.model);
         self.asked = question.query().map(str::to_owned);
         self.echo = question.request.echo.clone();
+    }
+
+    /// Notes the model asked for, of a request that is no [`Question`].
+    pub(super) fn model(&mut self, model: &str) {
+        model.clone_into(&mut self.model);
     }
 
     pub(super) fn category(&mut self, category: &str) {
@@ -127,9 +135,55 @@ impl Ticket {
         reply
     }
 
+    /// Serves a batch of which every element was found, `found`, as `body`: as old as its oldest element, as fresh as its
+    /// least fresh one, and stale if one of them is.
+    pub(super) fn serve_batch(&mut self, found: &[Served], body: Bytes) -> Reply {
+        let Some(oldest) = found.iter().max_by_key(|served| served.age) else {
+            return self.refused(&ClientError::BrokenAnswer);
+        };
+        let stale = found.iter().find(|served| matches!(served.outcome, Outcome::StaleHit(..)));
+        let served = Served {
+            ttl_left: found.iter().map(|served| served.ttl_left).min().unwrap_or_default(),
+            outcome: stale.unwrap_or(oldest).outcome,
+            ..oldest.clone()
+        };
+        self.outcome = served.outcome;
+        self.category(&served.entry.category);
+        let mut reply = reply::json(body);
+        reply::describe(&mut reply.headers, &served);
+        let saved: Option<u64> = found.iter().map(|served| Some(served.entry.answer.usage?.input)).sum();
+        if let Some(saved) = saved {
+            reply.headers.insert(headers::SAVED_INPUT_TOKENS, HeaderValue::from(saved));
+        }
+        insert_text(&mut reply.headers, headers::X_REQUEST_ID, &self.id);
+        self.used(found.iter().filter(|one| one.entry.id != served.entry.id));
+        self.served = Some(served);
+        reply
+    }
+
+    /// Counts entries that had a part in the answer without being all of it.
+    pub(super) fn used<'s>(&mut self, found: impl Iterator<Item = &'s Served>) {
+        for served in found {
+            self.also_used.push(served.entry.id);
+            self.metrics.saved(served.entry.answer.usage, None);
+        }
+    }
+
+    /// Serves what is kept of another kind than entries.
+    pub(super) fn serve_kept(&mut self, body: Bytes, age: Duration, ttl_left: i64) -> Reply {
+        self.outcome = Outcome::Hit(HitKind::Exact);
+        let mut reply = reply::json(body);
+        let facts = CacheFacts { ttl: Some(ttl_left), ..CacheFacts::default() };
+        append_cache_status(&mut reply.headers, &cache_status(self.outcome, &facts));
+        reply.headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
+        insert_text(&mut reply.headers, headers::X_REQUEST_ID, &self.id);
+        reply
+    }
+
     /// Notes that the request goes to a flight, as its leader or as a follower.
     pub(super) const fn fetching(&mut self, reason: MissReason, leads: bool) {
         self.outcome = if leads { Outcome::Miss(reason) } else { Outcome::Collapsed(reason) };
+        self.not_stored = None;
     }
 
     /// Waits for a flight's answer and puts it in the shape asked for.
@@ -242,6 +296,7 @@ impl Ticket {
         if !self.category.is_empty() {
             insert_text(headers, headers::CATEGORY, &self.category);
         }
+        self.also_used.iter().for_each(|id| gateway.parts().cache.mark_used(*id));
         if let Some(served) = &self.served {
             gateway.parts().cache.mark_used(served.entry.id);
             self.metrics.saved(served.entry.answer.usage, None);

@@ -27,22 +27,41 @@ const DISCARD_TIME: Duration = Duration::from_secs(10);
 const SMALL_BODY: usize = 64 << 10;
 
 /// OpenAI's chat completions.
-pub(super) async fn chat(gateway: State<Arc<Gateway>>, request: Request<Body>) -> Response {
-    cached(Family::Chat, gateway, request).await
+pub(super) async fn chat(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    answer(gateway, request, Family::Chat).await
 }
 
 /// Anthropic's messages.
-pub(super) async fn messages(gateway: State<Arc<Gateway>>, request: Request<Body>) -> Response {
-    cached(Family::Messages, gateway, request).await
+pub(super) async fn messages(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    answer(gateway, request, Family::Messages).await
 }
 
 /// OpenAI's responses; what lies below them (one by its id, its items, its cancellation) passes through.
-pub(super) async fn responses(gateway: State<Arc<Gateway>>, request: Request<Body>) -> Response {
-    cached(Family::Responses, gateway, request).await
+pub(super) async fn responses(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    answer(gateway, request, Family::Responses).await
 }
 
-/// A path of a cacheable protocol: `POST` goes through the cache, other methods pass through.
-async fn cached(family: Family, State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+/// OpenAI's legacy completions.
+pub(super) async fn completions(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    answer(gateway, request, Family::Completions).await
+}
+
+/// OpenAI's embeddings.
+pub(super) async fn embeddings(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    answer(gateway, request, Family::Embeddings).await
+}
+
+/// Either provider's model lists: a plain `GET` goes through the cache, anything else passes through.
+pub(super) async fn models(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    if request.method() != Method::GET || !http_body::Body::is_end_stream(request.body()) {
+        return pass_through(State(gateway), request).await;
+    }
+    let (parts, _) = request.into_parts();
+    respond(Box::pin(gateway.list_models(call(parts, None, Bytes::new()))).await)
+}
+
+/// A protocol whose `POST` goes through the cache; other methods pass through.
+async fn answer(gateway: Arc<Gateway>, request: Request<Body>, family: Family) -> Response {
     if request.method() != Method::POST {
         return pass_through(State(gateway), request).await;
     }

@@ -16,6 +16,8 @@
 
 mod anthropic;
 mod canned;
+mod completions;
+mod embeddings;
 mod openai;
 mod reply;
 mod responses;

@@ -4,7 +4,7 @@
 //! have returned, `judge` says whether that may be stored, `render` turns it back into either shape.
 
 mod judge;
-mod reduce;
+pub(super) mod reduce;
 mod render;
 mod request;
 #[cfg(test)]
@@ -15,9 +15,10 @@ mod usage;
 
 pub(super) use judge::{calls_tools, describe, judge};
 pub(super) use reduce::Reduction;
-pub(super) use render::render_stream;
-pub(super) use request::parse;
-pub(super) use usage::strip_usage;
+pub(super) use render::{render_stream, replay};
+pub(super) use request::{parse, shape};
+pub(super) use upstream_body::upstream_bodies;
+pub(super) use usage::{strip_usage, tokens};
 
 use bytes::Bytes;
 

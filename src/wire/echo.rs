@@ -8,6 +8,8 @@ use std::ops::Range;
 use super::canonical::{Object, compact_into};
 
 /// Members as the request said them, as JSON text on one line. Empty for protocols that repeat nothing.
+///
+/// Only requests that get the same repeated may share one running answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Echo(Vec<(&'static str, String)>);
 
@@ -28,15 +30,5 @@ impl Echo {
         let mut edits: Vec<_> = self.0.iter().filter_map(edit).collect();
         edits.sort_unstable_by_key(|(range, _)| range.start);
         edits
-    }
-
-    /// Hashes it: only requests that get the same repeated may share one running answer.
-    pub(crate) fn hash_into(&self, hasher: &mut blake3::Hasher) {
-        for (key, text) in &self.0 {
-            for part in [*key, text] {
-                hasher.update(&(part.len() as u64).to_le_bytes());
-                hasher.update(part.as_bytes());
-            }
-        }
     }
 }

@@ -18,7 +18,7 @@ mkfifo "$work/line"
 gateway=$!
 read -r line <"$work/line"
 listen=$(printf '%s' "$line" | sed 's/.*"listen":"\([^"]*\)".*/\1/')
-for checks in openai_chat.py openai_responses.py; do
+for checks in openai_chat.py openai_responses.py openai_embeddings.py; do
   "$work/venv/bin/python" "$checks" "http://$listen/v1"
 done
 "$work/venv/bin/python" anthropic_messages.py "http://$listen"

@@ -1,5 +1,5 @@
-//! The scripted model's side of OpenAI's API: chat completions in both shapes, the model list, and errors; responses
-//! are next door.
+//! The scripted model's side of OpenAI's API: chat completions in both shapes, the model list, and errors; responses,
+//! completions and embeddings are next door.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{Received, Reply, Step, responses};
+use super::{Received, Reply, Step, completions, embeddings, responses};
 use crate::headers::X_REQUEST_ID;
 
 /// Model that answers when the request names none.
@@ -31,6 +31,7 @@ pub(super) fn error(kind: &str, message: &str, code: Option<&str>) -> Value {
     json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
 }
 
+/// Refuses a request in OpenAI's shape.
 pub(super) fn refuse(status: StatusCode, message: &str, code: Option<&str>) -> Reply {
     Reply::json(status, &error("invalid_request_error", message, code))
 }
@@ -41,6 +42,8 @@ pub(super) fn respond(request: &Received, context: &Context, answer: &dyn Fn(&st
     match (&request.method, path) {
         (&Method::POST, "/chat/completions") => chat(request, context, answer),
         (&Method::POST, "/responses") => responses::respond(request, context, answer),
+        (&Method::POST, "/completions") => completions::respond(request, context, answer),
+        (&Method::POST, "/embeddings") => embeddings::respond(request),
         (&Method::GET | &Method::HEAD, "/models") => {
             Reply::json(StatusCode::OK, &json!({"object": "list", "data": [model(MODEL), model("gpt-4o-mini")]}))
         }
@@ -50,7 +53,7 @@ pub(super) fn respond(request: &Received, context: &Context, answer: &dyn Fn(&st
         (method, _) => refuse(
             StatusCode::NOT_FOUND,
             &format!(
-                "The built-in demo model has no {method} {path}; it answers POST /v1/chat/completions and POST /v1/responses."
+                "The built-in demo model has no {method} {path}; it answers POST /v1/chat/completions, /v1/responses, /v1/completions and /v1/embeddings."
             ),
             Some("unknown_url"),
         ),
@@ -130,8 +133,10 @@ pub(super) fn words(text: &str) -> Vec<&str> {
 
 /// An assistant's answer, in the protocol that the request speaks and the shape that it asks for.
 pub(super) fn answer(request: &Received, context: &Context, text: &str, finish: &str) -> Reply {
-    if path(request) == "/responses" {
-        return responses::answer(request, context, text, finish);
+    match path(request) {
+        "/responses" => return responses::answer(request, context, text, finish),
+        "/completions" => return completions::answer(request, context, text, finish),
+        _ => {}
     }
     let asked = request.json();
     let usage = usage(&asked, text);
@@ -213,6 +218,7 @@ impl Frame<'_> {
     }
 }
 
-fn event(frame: &Value) -> Step {
+/// A frame of an event stream.
+pub(super) fn event(frame: &Value) -> Step {
     Step::Send(Bytes::from(format!("data: {frame}\n\n")))
 }

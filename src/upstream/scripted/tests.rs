@@ -171,7 +171,7 @@ async fn responses_are_answered_in_both_shapes_with_every_field_that_clients_rea
 async fn other_paths_and_bad_bodies_get_errors_in_openais_shape() {
     let (upstream, _script) = Scripted::programmable();
     for (method, path, body, status) in [
-        (Method::POST, "/v1/embeddings", "{}", 404),
+        (Method::POST, "/v1/moderations", "{}", 404),
         (Method::GET, "/v1/chat/completions", "", 404),
         (Method::POST, "/v1/chat/completions", "{", 400),
         (Method::POST, "/v1/chat/completions", "{}", 400),

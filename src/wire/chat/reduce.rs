@@ -270,17 +270,19 @@ impl Call {
 }
 
 /// Keeps the first value that says something.
-fn first(slot: &mut Option<String>, value: Option<&str>) {
+pub(in crate::wire) fn first(slot: &mut Option<String>, value: Option<&str>) {
     if slot.is_none() {
         *slot = value.filter(|value| !value.is_empty()).map(str::to_owned);
     }
 }
 
-fn text<'n>(node: &'n Node<'_>) -> Result<&'n str, NotStored> {
+/// A value that must be text.
+pub(in crate::wire) fn text<'n>(node: &'n Node<'_>) -> Result<&'n str, NotStored> {
     node.as_str().ok_or(NotStored::Malformed)
 }
 
-fn quote_or_null(text: Option<&str>, out: &mut String) {
+/// Appends text as JSON, `null` for none.
+pub(in crate::wire) fn quote_or_null(text: Option<&str>, out: &mut String) {
     match text {
         Some(text) => quote_into(text, out),
         None => out.push_str("null"),

@@ -162,7 +162,7 @@ fn tool_calls_into(calls: &[Node<'_>], source: &str, out: &mut String) {
 }
 
 /// Stored frames again, under a fresh id.
-fn replay(frames: &Bytes, fresh: &Fresh, include_usage: bool) -> Bytes {
+pub(in crate::wire) fn replay(frames: &Bytes, fresh: &Fresh, include_usage: bool) -> Bytes {
     let mut out = Vec::with_capacity(frames.len() + 1024);
     for frame in sse::frames(frames) {
         let Some(data) = &frame.data else { continue };

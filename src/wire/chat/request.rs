@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     ChatSettings,
     turns::{self, Turns},
-    upstream_body,
+    upstream_body::upstream_bodies,
 };
 use crate::{
     outcome::BypassReason,
@@ -42,13 +42,8 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
     let mut last_turn = Encoder::with_capacity(256);
     turns.encode_last(&mut last_turn);
 
-    let ask_usage = settings.add_usage && bypass.is_none();
     let stripped = litellm.as_ref().map(|(member, _)| *member);
-    let (upstream_body, usage_added) = upstream_body::build(body, root, shape, ask_usage, stripped);
-    let plain_body = match usage_added {
-        true => upstream_body::build(body, root, shape, false, stripped).0,
-        false => upstream_body.clone(),
-    };
+    let bodies = upstream_bodies(body, root, shape, settings.add_usage && bypass.is_none(), stripped);
     let exact_only = turns.exact_only.or_else(|| is_pinned(root).then_some(ExactOnly::PinnedSampling));
     Ok(Request {
         family: Family::Chat,
@@ -63,9 +58,9 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
         max_tokens,
         wants_json: wants_json(root),
         bypass,
-        upstream_body,
-        plain_body,
-        usage_added,
+        upstream_body: bodies.upstream,
+        plain_body: bodies.plain,
+        usage_added: bodies.usage_added,
         body_directives: litellm.map(|(_, directives)| directives).unwrap_or_default(),
         handles: None,
         echo: Echo::default(),
@@ -80,7 +75,8 @@ fn query(turns: &Turns<'_, '_>, exact_only: Option<ExactOnly>) -> Result<String,
     }
 }
 
-fn shape(root: &Object<'_>) -> Result<Shape, BypassReason> {
+/// The shape asked for: `stream`, and whether the usage chunk is.
+pub(in crate::wire) fn shape(root: &Object<'_>) -> Result<Shape, BypassReason> {
     if !flag(root, "stream")? {
         return Ok(Shape::Json);
     }
