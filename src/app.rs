@@ -385,12 +385,19 @@ pub(crate) async fn load_verifier(config: &Config) -> Result<Option<Arc<dyn Veri
 }
 
 fn connect(config: &Config, clock: &Clock) -> Result<Arc<dyn Upstream>, StartError> {
-    let http = |url: &str| HttpUpstream::new(url, config.timeouts);
-    Ok(match &config.upstream {
-        UpstreamChoice::Demo => Arc::new(Scripted::demo(clock.clone())),
-        UpstreamChoice::Url(url) => Arc::new(http(url)?),
-        UpstreamChoice::Providers => Arc::new(Providers::new(http(config::OPENAI)?, http(config::ANTHROPIC)?)),
-    })
+    let one = |choice: &UpstreamChoice, public: &str| -> Result<Arc<dyn Upstream>, ConfigProblem> {
+        Ok(match choice {
+            UpstreamChoice::Demo => Arc::new(Scripted::demo(clock.clone())),
+            UpstreamChoice::Url(url) => Arc::new(HttpUpstream::new(url, config.timeouts)?),
+            UpstreamChoice::Providers => Arc::new(HttpUpstream::new(public, config.timeouts)?),
+        })
+    };
+    let openai = one(&config.upstream, config::OPENAI)?;
+    let anthropic = match (&config.anthropic_upstream, &config.upstream) {
+        (Some(choice), _) | (None, choice @ UpstreamChoice::Providers) => one(choice, config::ANTHROPIC)?,
+        (None, UpstreamChoice::Demo | UpstreamChoice::Url(_)) => return Ok(openai),
+    };
+    Ok(Arc::new(Providers::new(openai, anthropic)))
 }
 
 fn settings(config: &Config) -> gateway::Settings {
@@ -398,11 +405,13 @@ fn settings(config: &Config) -> gateway::Settings {
         limits: config.limits,
         chat: ChatSettings {
             max_temperature: config.temperature_ceiling,
-            // OpenAI documents its default; what another upstream does with no temperature is not known.
-            default_temperature: (config.upstream == UpstreamChoice::Providers).then_some(1.0),
+            // Both providers document their default; what another upstream does with no temperature is not known.
+            default_temperature: (config.upstream == UpstreamChoice::Providers && config.anthropic_upstream.is_none())
+                .then_some(1.0),
             ..ChatSettings::default()
         },
         record: RecordSettings {
+            allow_tool_calls: config.store_tool_calls,
             lenient_end: !config.require_done,
             max_bytes: config.limits.answer_bytes,
             ..RecordSettings::default()

@@ -37,6 +37,7 @@ Examples:
   semblance serve                                  cache in front of the provider's public API
   semblance serve --upstream http://127.0.0.1:11434/v1
   OPENAI_BASE_URL=http://127.0.0.1:8080/v1 python app.py
+  ANTHROPIC_BASE_URL=http://127.0.0.1:8080 python app.py
   semblance explain --cached 'How do I enable 2FA?' --ask 'How do I disable 2FA?'";
 
 #[derive(Debug, Subcommand)]

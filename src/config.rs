@@ -30,7 +30,7 @@ pub const DEFAULT_FILE: &str = "semblance.toml";
 /// OpenAI's public API: the default upstream of its protocol families.
 pub const OPENAI: &str = "https://api.openai.com/v1";
 /// Anthropic's public API: the default upstream of its protocol family.
-pub const ANTHROPIC: &str = "https://api.anthropic.com";
+pub const ANTHROPIC: &str = "https://api.anthropic.com/v1";
 
 /// A secret that no log shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub enum UpstreamChoice {
     Providers,
     /// The built-in model.
     Demo,
-    /// One base URL for everything.
+    /// The provider, or the gateway to providers, at this base URL.
     Url(String),
 }
 
@@ -153,8 +153,10 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// Bearer token of the admin listener; `None` only when that is on loopback.
     pub admin_token: Option<Secret>,
-    /// Who answers what the cache does not.
+    /// Who answers what the cache does not, in every protocol unless `anthropic_upstream` takes one.
     pub upstream: UpstreamChoice,
+    /// Who answers Anthropic's protocol, where that is not [`Self::upstream`].
+    pub anthropic_upstream: Option<UpstreamChoice>,
     /// Limits of waiting for it.
     pub timeouts: Settings,
     /// Where the database lives.
@@ -177,6 +179,8 @@ pub struct Config {
     pub temperature_ceiling: f64,
     /// A stream must end with its terminal marker to be stored.
     pub require_done: bool,
+    /// Answers that call tools are stored, and found by the very same request only.
+    pub store_tool_calls: bool,
     /// What happens to a call whose client has gone.
     pub client_gone: ClientGone,
     /// The embedder.

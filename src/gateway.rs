@@ -5,12 +5,14 @@
 
 mod audit;
 mod category;
+mod embeddings;
 pub mod feedback;
 pub mod flight;
 mod identity;
 mod judge;
 pub mod lead;
 mod lookup;
+mod models;
 mod recent;
 mod reply;
 mod report;
@@ -28,7 +30,7 @@ use tokio::sync::watch;
 
 use crate::{
     cache::Cache,
-    clock::Clock,
+    clock::{Clock, Timestamp},
     config::Limits,
     embed::Embedder,
     http::error::ClientError,
@@ -42,7 +44,7 @@ use crate::{
     wire::{Family, RecordSettings, chat::ChatSettings},
 };
 pub use audit::Auditor;
-use flight::{FlightKey, Flights, Joined};
+use flight::{FlightKey, Flights, Joined, Leader, Reader};
 use identity::{Question, Unanswerable};
 pub use judge::Judge;
 use lead::Job;
@@ -97,6 +99,13 @@ pub struct Call {
     pub body: Bytes,
 }
 
+impl Call {
+    /// The protocol that its client understands errors in.
+    pub fn spoken(&self) -> Family {
+        self.family.unwrap_or_else(|| Family::spoken(&self.path_and_query, &self.headers))
+    }
+}
+
 /// Everything a gateway works with; the composition root makes one.
 #[derive(Debug)]
 pub struct Parts {
@@ -131,6 +140,7 @@ pub struct Gateway {
     flights: Flights,
     alone: lead::Remembered,
     refreshed: lead::Remembered,
+    lists: models::Lists,
     auditor: Arc<Auditor>,
     recent: Recent,
     examples: watch::Sender<Option<Learnt>>,
@@ -155,6 +165,7 @@ impl Gateway {
             flights,
             alone: lead::Remembered::default(),
             refreshed: lead::Remembered::default(),
+            lists: models::Lists::default(),
             recent: Recent::default(),
             examples: watch::Sender::new(None),
             warm_until: Mutex::new(tokio::time::Instant::now() + WARM_UP),
@@ -225,6 +236,10 @@ impl Gateway {
             let reply = ticket.refused(&ClientError::Overloaded);
             return ticket.close(self, reply);
         }
+        if call.family == Some(Family::Embeddings) {
+            let reply = Box::pin(self.answer_batch(call, &mut ticket)).await;
+            return ticket.close(self, reply);
+        }
         let reply = match self.understand(&call) {
             Ok(question) => self.answer_question(call, question, &mut ticket).await,
             Err(Unanswerable::Refused(error)) => ticket.refused(&error),
@@ -276,19 +291,11 @@ impl Gateway {
         let key = self.flight_key(&job.question);
         let shape = job.question.request.shape;
         for _ in 0..lead::ELECTIONS {
-            let joined = if self.alone.remembers(key, ticket.now()) { Joined::Full } else { self.flights.join(key) };
-            let (reader, leads) = match joined {
-                Joined::Follow(reader) => (reader, false),
-                Joined::Lead(leader, reader) => {
-                    self.take_off(leader, job.clone());
-                    (reader, true)
-                }
-                Joined::Full => {
-                    let (leader, reader) = self.flights.alone(key);
-                    self.take_off(leader, job.clone());
-                    (reader, true)
-                }
-            };
+            let (leader, reader) = self.board(key, ticket.now());
+            let leads = leader.is_some();
+            if let Some(leader) = leader {
+                self.take_off(leader, job.clone());
+            }
             ticket.fetching(job.reason, leads);
             let followed = ticket.follow(reader, shape, leads).await;
             if !leads {
@@ -304,6 +311,19 @@ impl Gateway {
             }
         }
         ticket.refused(&ClientError::BrokenAnswer)
+    }
+
+    /// A seat on the flight of `key`, and its lead when there was none, or none that may be joined.
+    fn board(&self, key: FlightKey, now: Timestamp) -> (Option<Leader>, Reader) {
+        let joined = if self.alone.remembers(key, now) { Joined::Full } else { self.flights.join(key) };
+        match joined {
+            Joined::Follow(reader) => (None, reader),
+            Joined::Lead(leader, reader) => (Some(leader), reader),
+            Joined::Full => {
+                let (leader, reader) = self.flights.alone(key);
+                (Some(leader), reader)
+            }
+        }
     }
 
     /// The client's own stale entry in the place of a failure that reached it through somebody else's flight.

@@ -35,6 +35,8 @@ pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 pub const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// The request id that OpenAI's SDKs show.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The request id that Anthropic's SDKs show.
+pub const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// Hop-by-hop fields (RFC 9110 7.6.1, and the historical ones still seen).
 const HOP_BY_HOP: &[&str] = &[
@@ -121,6 +123,9 @@ const NO_CREDENTIALS: &[&str] = &["idempotency-key", "x-idempotency-key", "sec-w
 const ORGANISATION: &[&str] = &[
     "openai-organization",
     "openai-project",
+    "anthropic-organization-id",
+    "anthropic-workspace-id",
+    "anthropic-user-profile-id",
     "x-goog-user-project",
     "x-portkey-provider",
     "x-portkey-virtual-key",

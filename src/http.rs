@@ -13,11 +13,24 @@ use axum::{Router, routing::any};
 
 use crate::gateway::Gateway;
 
-/// The whole public surface of the data plane: chat completions are cached, everything else passes through untouched.
+/// The whole public surface of the data plane, each path with and without `/v1`; what is not named here passes through
+/// untouched.
 pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/v1/chat/completions", any(proxy::chat))
         .route("/chat/completions", any(proxy::chat))
+        .route("/v1/messages", any(proxy::messages))
+        .route("/messages", any(proxy::messages))
+        .route("/v1/responses", any(proxy::responses))
+        .route("/responses", any(proxy::responses))
+        .route("/v1/completions", any(proxy::completions))
+        .route("/completions", any(proxy::completions))
+        .route("/v1/embeddings", any(proxy::embeddings))
+        .route("/embeddings", any(proxy::embeddings))
+        .route("/v1/models", any(proxy::models))
+        .route("/models", any(proxy::models))
+        .route("/v1/models/{*id}", any(proxy::models))
+        .route("/models/{*id}", any(proxy::models))
         .fallback(proxy::pass_through)
         .with_state(gateway)
 }

@@ -35,12 +35,30 @@ reasons! {
         WebSearch => "web-search",
         /// The provider keeps the answer for a later read by id.
         ProviderStore => "provider-store",
+        /// Goes on from something that the provider keeps: a container, a thread.
+        ProviderState => "provider-state",
+        /// Asks for no answer, only that the provider reads the prompt ahead.
+        WarmUp => "warm-up",
         /// Predicted output was given.
         Prediction => "prediction",
         /// Temperature above the configured ceiling.
         HotSampling => "temperature",
         /// An image or file by URL, whose content may change.
         RemoteContent => "remote-content",
+        /// The turn continues an answer that the provider keeps (`previous_response_id`).
+        PreviousResponse => "previous-response",
+        /// The turn continues a conversation that the provider keeps.
+        Conversation => "conversation",
+        /// An earlier turn is named by the provider's id instead of given.
+        ItemReference => "item-reference",
+        /// The answer is made in the background and fetched later.
+        Background => "background",
+        /// The prompt is a template that the provider keeps and may change.
+        PromptTemplate => "prompt-template",
+        /// A tool that runs at the provider, or a trace of one.
+        HostedTool => "hosted-tool",
+        /// An input item of a kind that the cache does not know.
+        UnknownItem => "unknown-item",
         /// Duplicate keys, bad UTF-8, not an object, or a field of the wrong kind.
         Unparsable => "unparsable",
         /// The body is above the cacheable size.
@@ -69,6 +87,8 @@ reasons! {
     MissReason {
         /// Nothing in the partition.
         Empty => "empty",
+        /// Of several things asked for, some were there.
+        Partial => "partial",
         /// Entries, but none near enough.
         BelowThreshold => "below-threshold",
         /// A neighbour was refused by the contrast guard.
@@ -87,7 +107,7 @@ reasons! {
         Expired => "expired",
         /// The entry's answer is longer than the request allows.
         TokenLimit => "token-limit",
-        /// The entry cannot be rendered in the shape asked for.
+        /// The entry cannot be rendered in the shape asked for, or the entries of a batch do not belong together.
         OtherShape => "other-shape",
         /// `Cache-Control: no-cache` or `max-age=0`.
         Refresh => "request",

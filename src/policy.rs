@@ -4,6 +4,7 @@
 //! their rules compiled. Invariants: a set exists only when every file is free of problems; a category with a ttl of
 //! zero is never looked up and never stored; among several categories that could be meant the strictest wins.
 
+mod built_in;
 mod check;
 mod classify;
 mod compile;
@@ -18,6 +19,7 @@ mod words;
 use std::{cmp::Reverse, collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 pub use self::{
+    built_in::EMBEDDINGS,
     check::{CheckReport, Summary, check},
     classify::{Classification, ClassifiedBy, Examples, Facts, HeaderRefused, RunnerUp},
     compile::{DEFAULT_CATEGORY, MIN_SIMILARITY},
@@ -106,6 +108,7 @@ pub struct PolicySet {
     policies: Vec<Arc<Policy>>,
     by_category: HashMap<String, usize>,
     default: Arc<Policy>,
+    embeddings: Arc<Policy>,
     rules: Rules,
     examples: Vec<(String, String)>,
     revision: String,
@@ -160,12 +163,21 @@ impl PolicySet {
         let by_category: HashMap<String, usize> =
             policies.iter().enumerate().map(|(at, policy)| (policy.category.clone(), at)).collect();
         let default = Arc::clone(policies.get(*by_category.get(DEFAULT_CATEGORY)?)?);
-        Some(Self { policies, by_category, default, rules, examples, revision })
+        let embeddings = Arc::new(built_in::embeddings());
+        Some(Self { policies, by_category, default, embeddings, rules, examples, revision })
     }
 
     /// The policy of `category`.
     pub fn get(&self, category: &str) -> Option<&Arc<Policy>> {
-        self.policies.get(*self.by_category.get(category)?)
+        match self.by_category.get(category) {
+            Some(at) => self.policies.get(*at),
+            None => (category == EMBEDDINGS).then_some(&self.embeddings),
+        }
+    }
+
+    /// The policy of embeddings: its own file's, or the built-in one.
+    pub fn embeddings(&self) -> &Arc<Policy> {
+        self.get(EMBEDDINGS).unwrap_or(&self.embeddings)
     }
 
     /// The policy that catches the rest.

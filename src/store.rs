@@ -160,7 +160,7 @@ impl From<rusqlite::Error> for StoreError {
 pub struct EntrySummary {
     /// `e1f`.
     pub id: String,
-    /// Short form of the scope.
+    /// All 64 hex digits of the scope, as a purge by scope takes it.
     pub scope: String,
     /// Category at admission.
     pub category: String,

@@ -1,6 +1,6 @@
 //! The provider side: send a request, get status, headers and a body stream back, unchanged.
 //!
-//! [`http`] talks to a real provider, [`providers`] picks one of two; [`scripted`] is the built-in model behind `--upstream demo` and `replay`.
+//! [`http`] talks to a real provider, [`providers`] picks one of two by protocol; [`scripted`] is the built-in model behind `--upstream demo` and `replay`.
 
 pub mod http;
 pub mod providers;
@@ -94,6 +94,6 @@ pub trait Upstream: Send + Sync + std::fmt::Debug {
     /// Sends `request`. An error means no response began; a failure after that is in the body stream.
     fn send(&self, request: UpstreamRequest) -> BoxFuture<'_, Result<UpstreamResponse, UpstreamError>>;
 
-    /// Base URL: part of the scope.
-    fn base_url(&self) -> &str;
+    /// Base URL that a request with this path and these headers goes to: part of the scope.
+    fn base_url(&self, path_and_query: &str, headers: &::http::HeaderMap) -> &str;
 }

@@ -5,12 +5,26 @@
 
 pub mod canonical;
 pub mod chat;
+mod completions;
 pub mod directives;
+mod echo;
+pub mod embeddings;
+mod extras;
+mod fields;
+mod messages;
+mod openai;
+mod parts;
 mod recorder;
+mod rendering;
+mod responses;
 pub mod sse;
 
-use bytes::Bytes;
+use std::{ops::Range, time::Duration};
 
+use bytes::Bytes;
+use http::HeaderMap;
+
+pub use echo::Echo;
 pub use recorder::{BodyKind, Finished, RecordSettings, Recorder};
 
 use crate::{
@@ -23,19 +37,48 @@ use crate::{
 pub enum Family {
     /// OpenAI chat completions.
     Chat,
+    /// Anthropic messages.
+    Messages,
+    /// OpenAI responses.
+    Responses,
+    /// OpenAI's legacy completions.
+    Completions,
+    /// OpenAI embeddings, whose unit is one element of a batch: see [`embeddings`].
+    Embeddings,
 }
 
 impl Family {
+    /// Every family.
+    pub const ALL: &'static [Self] =
+        &[Self::Chat, Self::Messages, Self::Responses, Self::Completions, Self::Embeddings];
+
     /// Stable name: hashed into partitions, stored with answers, used as a metric label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Chat => "chat",
+            Self::Messages => "messages",
+            Self::Responses => "responses",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
         }
     }
 
     /// The family with this stable name.
     pub fn from_name(name: &str) -> Option<Self> {
-        (name == "chat").then_some(Self::Chat)
+        Self::ALL.iter().copied().find(|family| family.as_str() == name)
+    }
+
+    /// The family whose provider and whose errors a request on any path belongs to, cached or not. Both providers have
+    /// paths of their own; on the others Anthropic's requests carry `anthropic-version`.
+    pub fn spoken(path_and_query: &str, headers: &HeaderMap) -> Self {
+        let path = path_and_query.split('?').next().unwrap_or_default();
+        let path = path.strip_prefix("/v1").unwrap_or(path);
+        match path.split('/').nth(1) {
+            Some("messages") => Self::Messages,
+            Some("chat" | "completions" | "responses" | "embeddings") => Self::Chat,
+            _ if headers.contains_key("anthropic-version") => Self::Messages,
+            _ => Self::Chat,
+        }
     }
 }
 
@@ -46,7 +89,7 @@ pub enum Shape {
     Json,
     /// An event stream; `include_usage` when the client asked for the usage chunk itself.
     Stream {
-        /// `stream_options.include_usage` of the client's own request.
+        /// `stream_options.include_usage` of the client's own request; true where the protocol always tells.
         include_usage: bool,
     },
 }
@@ -64,6 +107,10 @@ pub enum ExactOnly {
     EmptyQuery,
     /// Sampling was pinned or biased (`seed`, `logit_bias`).
     PinnedSampling,
+    /// The model's own reasoning is in the conversation.
+    Reasoning,
+    /// A prompt of the legacy completions API is text to go on with, not a question.
+    Completion,
 }
 
 impl ExactOnly {
@@ -75,6 +122,8 @@ impl ExactOnly {
             Self::NonText => "non-text",
             Self::EmptyQuery => "empty-query",
             Self::PinnedSampling => "pinned-sampling",
+            Self::Reasoning => "reasoning",
+            Self::Completion => "completion",
         }
     }
 }
@@ -114,6 +163,11 @@ pub struct Request {
     pub usage_added: bool,
     /// LiteLLM's body `cache: {...}`, as directives.
     pub body_directives: directives::Directives,
+    /// The answer holds ids that only the credential that made it can use in its next turn, and this long at most
+    /// (wire.md 3.5): it is never shared beyond that credential, whatever the policy says, nor served when older.
+    pub handles: Option<Duration>,
+    /// What of the request an answer repeats although it does not shape it.
+    pub echo: Echo,
 }
 
 /// Token counts as the upstream reported them.
@@ -175,6 +229,10 @@ impl Answer {
     pub fn new(family: Family, body: Bytes, raw_stream: Option<Bytes>) -> Result<Self, NotAnAnswer> {
         let described = match family {
             Family::Chat => chat::describe(&body),
+            Family::Messages => messages::describe(&body),
+            Family::Responses => responses::describe(&body),
+            Family::Completions => completions::describe(&body),
+            Family::Embeddings => embeddings::describe(&body),
         };
         let Description { id_span, created_span, text, model, usage } = described.ok_or(NotAnAnswer(family))?;
         Ok(Self { family, body, id_span, created_span, text, model, usage, raw_stream })
@@ -184,6 +242,20 @@ impl Answer {
     pub fn calls_tools(&self) -> bool {
         match self.family {
             Family::Chat => chat::calls_tools(&self.body),
+            Family::Messages => messages::calls_tools(&self.body),
+            Family::Responses => responses::calls_tools(&self.body),
+            Family::Completions | Family::Embeddings => false,
+        }
+    }
+
+    /// Whether it holds what means something only to the account that it was made for: such an answer is kept for the
+    /// credential that asked, whatever the policy shares.
+    pub fn is_bound_to_account(&self) -> bool {
+        match self.family {
+            Family::Chat | Family::Completions | Family::Embeddings => false,
+            Family::Messages => messages::thinks(&self.body),
+            // Bound by its partition already, as `Request::handles` says.
+            Family::Responses => false,
         }
     }
 
@@ -206,17 +278,25 @@ impl Answer {
         }
     }
 
-    /// The JSON body for a client, under a fresh id.
+    /// The JSON body for a client, under a fresh id where an id is no handle.
     pub fn render_json(&self, fresh: &Fresh) -> Bytes {
         match self.family {
-            Family::Chat => chat::render_json(self, fresh),
+            Family::Chat | Family::Messages | Family::Completions => rendering::renamed_body(self, fresh),
+            Family::Responses => responses::render_json(self, fresh),
+            // An element is a part of an answer: `embeddings::render` makes one.
+            Family::Embeddings => self.body.clone(),
         }
     }
 
-    /// The whole event stream for a client, under a fresh id; with the usage chunk when the client asked for it.
+    /// The whole event stream for a client, under a fresh id where an id is no handle; with the usage chunk when the
+    /// client asked for it.
     pub fn render_stream(&self, fresh: &Fresh, include_usage: bool) -> Bytes {
         match self.family {
             Family::Chat => chat::render_stream(self, fresh, include_usage),
+            Family::Messages => messages::render_stream(self, fresh),
+            Family::Responses => responses::render_stream(self, fresh),
+            Family::Completions => completions::render_stream(self, fresh, include_usage),
+            Family::Embeddings => Bytes::new(),
         }
     }
 
@@ -236,6 +316,8 @@ pub struct Fresh {
     pub id: String,
     /// Unix seconds.
     pub created: i64,
+    /// What the answer repeats of the request; empty leaves what it repeated of the request that made it.
+    pub echo: Echo,
 }
 
 impl Fresh {
@@ -246,16 +328,26 @@ impl Fresh {
             std::str::from_utf8(bytes.unwrap_or_default()).unwrap_or_default()
         };
         let id = serde_json::from_str(text(answer.id_span)).unwrap_or_default();
-        Self { id, created: text(answer.created_span).parse().unwrap_or_default() }
+        Self { id, created: text(answer.created_span).parse().unwrap_or_default(), echo: Echo::default() }
     }
 
     /// A new id for a hit at `now`.
     pub fn new(family: Family, now: Timestamp) -> Self {
-        let prefix = match family {
-            Family::Chat => "chatcmpl-",
+        let (prefix, random) = match family {
+            Family::Chat => ("chatcmpl-", 29),
+            Family::Messages => ("msg_01", 22),
+            Family::Responses => ("resp_", 48),
+            Family::Completions => ("cmpl-", 29),
+            Family::Embeddings => ("embd-", 29),
         };
-        let id = prefix.chars().chain(std::iter::repeat_with(fastrand::alphanumeric).take(29)).collect();
-        Self { id, created: now.as_secs() }
+        let id = prefix.chars().chain(std::iter::repeat_with(fastrand::alphanumeric).take(random)).collect();
+        Self { id, created: now.as_secs(), echo: Echo::default() }
+    }
+
+    /// The same, repeating this of the request.
+    #[must_use]
+    pub fn echoing(self, echo: Echo) -> Self {
+        Self { echo, ..self }
     }
 }
 
@@ -263,6 +355,11 @@ impl Fresh {
 pub fn parse(family: Family, body: &Bytes, settings: &chat::ChatSettings) -> Result<Request, BypassReason> {
     match family {
         Family::Chat => chat::parse(body, settings),
+        Family::Messages => messages::parse(body, settings),
+        Family::Responses => responses::parse(body, settings),
+        Family::Completions => completions::parse(body, settings),
+        // A batch is many questions: `embeddings::parse` reads it.
+        Family::Embeddings => Err(BypassReason::Passthrough),
     }
 }
 
@@ -270,27 +367,41 @@ pub fn parse(family: Family, body: &Bytes, settings: &chat::ChatSettings) -> Res
 /// chunk, the frame without its usage, or the frame as received.
 pub fn strip_usage(family: Family, frame: &sse::Frame) -> Option<Bytes> {
     match family {
-        Family::Chat => chat::strip_usage(frame),
+        Family::Chat | Family::Completions => chat::strip_usage(frame),
+        // Counted on every stream, whoever asks, or on none.
+        Family::Messages | Family::Responses | Family::Embeddings => Some(frame.raw.clone()),
     }
 }
 
 /// Whether a frame is the stream's terminal marker, after which nothing comes.
 pub fn is_terminal(family: Family, frame: &sse::Frame) -> bool {
     match family {
-        Family::Chat => chat::is_done(frame),
+        Family::Chat | Family::Completions | Family::Embeddings => chat::is_done(frame),
+        Family::Messages => messages::is_stop(frame),
+        Family::Responses => responses::is_terminal(frame),
     }
 }
 
 /// A JSON body with an `error` as the event that SDKs raise; `None` for any other body.
 pub fn error_event(family: Family, body: &[u8]) -> Option<Bytes> {
     match family {
-        Family::Chat => chat::error_event(body),
+        Family::Chat | Family::Completions | Family::Embeddings => chat::error_event(body),
+        Family::Messages => messages::error_event(body),
+        Family::Responses => responses::error_event(body),
     }
 }
 
 /// An error of ours in the shape of `family`: `kind` is the API's error type, `code` our own stable token.
 pub fn error_body(family: Family, kind: &str, message: &str, code: &str) -> Bytes {
     match family {
-        Family::Chat => chat::error_body(kind, message, code),
+        Family::Messages => messages::error_body(kind, message, code),
+        Family::Chat | Family::Responses | Family::Completions | Family::Embeddings => {
+            openai::error_body(kind, message, code)
+        }
     }
+}
+
+/// A byte range as an [`Answer`] keeps it.
+fn narrow(span: Range<usize>) -> Option<(u32, u32)> {
+    Some((u32::try_from(span.start).ok()?, u32::try_from(span.end).ok()?))
 }

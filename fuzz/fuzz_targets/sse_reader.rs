@@ -29,10 +29,12 @@ fuzz_target!(|input: (u16, &[u8])| {
     let rejoined: Vec<u8> = frames.iter().flat_map(|frame| frame.raw.iter().copied()).chain(leftover).collect();
     assert_eq!(rejoined, stream);
 
-    let mut recorder = Recorder::new(Family::Chat, RecordSettings::default(), false);
-    frames.iter().for_each(|frame| recorder.frame(frame));
-    if let Some(answer) = recorder.finish_stream(true).answer {
-        answer.render_stream(&Fresh::original(&answer), true);
-        serde_json::from_slice::<serde_json::Value>(&answer.render_json(&Fresh::original(&answer))).ok();
+    for family in Family::ALL {
+        let mut recorder = Recorder::new(*family, RecordSettings::default(), false);
+        frames.iter().for_each(|frame| recorder.frame(frame));
+        if let Some(answer) = recorder.finish_stream(true).answer {
+            answer.render_stream(&Fresh::original(&answer), true);
+            serde_json::from_slice::<serde_json::Value>(&answer.render_json(&Fresh::original(&answer))).ok();
+        }
     }
 });

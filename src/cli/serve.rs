@@ -41,11 +41,15 @@ pub(super) fn usable(loaded: Result<Config, Vec<Problem>>) -> anyhow::Result<Con
 }
 
 async fn serve(config: Config, json: bool) -> anyhow::Result<ExitCode> {
-    let upstream = match &config.upstream {
+    let named = |choice: &UpstreamChoice| match choice {
         UpstreamChoice::Providers => "the providers' public APIs".to_owned(),
         UpstreamChoice::Demo => "the built-in demo model".to_owned(),
         UpstreamChoice::Url(url) => url.clone(),
     };
+    let mut upstream = named(&config.upstream);
+    if let Some(anthropic) = &config.anthropic_upstream {
+        upstream.push_str(&format!(" and for Anthropic's protocol {}", named(anthropic)));
+    }
     let app = App::start(config, Seams::default()).await?;
     let output = Output::stdout();
     let (listen, admin) = (app.listen.to_string(), app.admin.to_string());

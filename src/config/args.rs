@@ -93,6 +93,12 @@ settings! {
     /// (OpenAI's, Anthropic's).
     #[arg(long, env = "SEMBLANCE_UPSTREAM", value_name = "URL")]
     upstream: String = "upstream",
+    /// Base URL of the provider of Anthropic's protocol, with or without /v1, or "demo" for the built-in model
+    ///
+    /// Example: `https://api.anthropic.com`, which is the default where --upstream is not given; where it is, that answers
+    /// both protocols.
+    #[arg(long, env = "SEMBLANCE_ANTHROPIC_UPSTREAM", value_name = "URL", hide_short_help = true)]
+    anthropic_upstream: String = "anthropic_upstream",
     /// Where the database lives
     ///
     /// Made when missing. One gateway a directory. Default: ./semblance-data.
@@ -149,6 +155,9 @@ settings! {
     /// Turn off for an upstream that never sends `data: [DONE]`.
     #[arg(long, env = "SEMBLANCE_REQUIRE_DONE", value_name = "true|false", hide_short_help = true)]
     require_done: bool = "require_done",
+    /// Store answers that call tools, for the very same request only (false)
+    #[arg(long, env = "SEMBLANCE_STORE_TOOL_CALLS", value_name = "true|false", hide_short_help = true)]
+    store_tool_calls: bool = "store_tool_calls",
     /// What happens to an upstream call whose client has gone: finish or cancel
     ///
     /// finish stores the answer, which is paid for. Default: finish.

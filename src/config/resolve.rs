@@ -51,7 +51,8 @@ impl Check<'_> {
             listen,
             admin_listen,
             admin_token,
-            upstream: self.upstream(typed.upstream.as_ref()),
+            upstream: self.upstream("upstream", typed.upstream.as_ref()).unwrap_or(UpstreamChoice::Providers),
+            anthropic_upstream: self.upstream("anthropic_upstream", typed.anthropic_upstream.as_ref()),
             timeouts: self.timeouts(typed),
             data_dir: typed.data_dir.as_ref().map_or_else(|| super::DATA_DIR.into(), |typed| typed.value.clone()),
             policies: typed.policies.as_ref().map(|typed| typed.value.clone()),
@@ -63,6 +64,7 @@ impl Check<'_> {
             disk_budget_bytes: self.size("disk_budget_bytes", typed.disk_budget_bytes.as_ref(), 10 * GIB, MIB),
             temperature_ceiling: self.number("temperature_ceiling", typed.temperature_ceiling.as_ref(), 1.0, 0.0..=2.0),
             require_done: typed.require_done.as_ref().is_none_or(|typed| typed.value),
+            store_tool_calls: typed.store_tool_calls.as_ref().is_some_and(|typed| typed.value),
             client_gone: self.choice(
                 "client_gone",
                 typed.client_gone.as_ref(),
@@ -119,14 +121,14 @@ impl Check<'_> {
         (admin, token)
     }
 
-    fn upstream(&mut self, typed: Option<&Typed<String>>) -> UpstreamChoice {
-        let Some(typed) = typed else { return UpstreamChoice::Providers };
+    fn upstream(&mut self, key: &str, typed: Option<&Typed<String>>) -> Option<UpstreamChoice> {
+        let typed = typed?;
         let text = typed.value.trim();
         if text == "demo" {
-            return UpstreamChoice::Demo;
+            return Some(UpstreamChoice::Demo);
         }
-        self.url("upstream", typed);
-        UpstreamChoice::Url(text.to_owned())
+        self.url(key, typed);
+        Some(UpstreamChoice::Url(text.to_owned()))
     }
 
     fn url(&mut self, key: &str, typed: &Typed<String>) {

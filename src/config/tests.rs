@@ -31,7 +31,7 @@ fn defaults_are_those_that_the_help_promises() {
     let config = from_file("").unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.admin_listen.to_string(), "127.0.0.1:8081");
-    assert_eq!(config.upstream, UpstreamChoice::Providers);
+    assert_eq!((config.upstream, config.anthropic_upstream), (UpstreamChoice::Providers, None));
     assert_eq!(config.data_dir, PathBuf::from("semblance-data"));
     assert_eq!((config.policies, config.admin_token), (None, None));
     assert_eq!(config.limits.body_bytes, 32 << 20);
@@ -52,6 +52,8 @@ fn a_file_sets_everything_it_names() {
         r#"
         listen = "0.0.0.0:9000"
         upstream = "http://localhost:11434/v1"
+        anthropic_upstream = "demo"
+        store_tool_calls = true
         hot_tier_bytes = "1GiB"
         temperature_ceiling = 0
         limits = { body_bytes = 2_000_000, requests = 10 }
@@ -68,6 +70,7 @@ fn a_file_sets_everything_it_names() {
     .unwrap();
     assert_eq!(config.listen.to_string(), "0.0.0.0:9000");
     assert_eq!(config.upstream, UpstreamChoice::Url("http://localhost:11434/v1".to_owned()));
+    assert_eq!((config.anthropic_upstream, config.store_tool_calls), (Some(UpstreamChoice::Demo), true));
     assert_eq!(config.hot_tier_bytes, 1 << 30);
     assert_eq!((config.limits.body_bytes, config.limits.requests), (2_000_000, 10));
     assert_eq!((config.log.level.as_str(), config.client_gone), ("warn", ClientGone::Cancel));

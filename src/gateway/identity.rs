@@ -44,6 +44,8 @@ pub(super) struct Question {
     /// Keys in the scope of the credential, which every policy allows.
     pub(super) own: Keys,
     shape: Vec<u8>,
+    /// Base URL of the provider that the question goes to.
+    upstream: String,
     /// All user turns, for the policies' rules.
     user_text: String,
 }
@@ -55,18 +57,6 @@ impl Question {
             Ok(query) if self.directives.mode != Some(Mode::Exact) => Some(query),
             _ => None,
         }
-    }
-
-    /// The keys under which entries of this sharing are kept.
-    fn keys(&self, sharing: Sharing, tenant: &str, upstream: &str) -> Keys {
-        let tenant = match sharing {
-            Sharing::Credential => return self.own,
-            Sharing::Tenant => tenant,
-            Sharing::Shared => "",
-        };
-        let namespace = self.directives.namespace.as_deref().unwrap_or_default();
-        let scope = Scope::derive(&ScopeParts { principal: None, tenant, upstream, organisation: &[], namespace });
-        derive(scope, &self.request, &self.shape)
     }
 
     /// The text whose meaning tells the category: the last user turn.
@@ -86,34 +76,39 @@ impl Question {
         }
     }
 
-    /// Labels for group purge: the app's own, and one for each named source.
-    pub(super) fn tags(&self) -> Vec<String> {
-        let sources = self.directives.sources.iter().map(|source| source.name.clone());
-        let mut tags: Vec<String> = self.directives.tags.iter().cloned().chain(sources).collect();
-        tags.sort_unstable();
-        tags.dedup();
-        tags
-    }
-
-    /// The bounds on an entry's age that the request sets.
-    pub(super) fn bounds(&self) -> Bounds {
-        let Directives { max_age, min_fresh, max_stale, stale_if_error, ttl, .. } = &self.directives;
-        let max_stale = max_stale.map(|stale| match stale {
-            MaxStale::Within(time) => time,
-            MaxStale::Any => Duration::MAX,
-        });
-        Bounds { max_age: *max_age, min_fresh: *min_fresh, max_stale, stale_if_error: *stale_if_error, ttl_limit: *ttl }
-    }
-
-    /// What makes two requests the same flight: the question, every term it is asked under, and the purges before it: who
-    /// asks after a purge must not be given what was begun before.
+    /// What makes two requests the same flight: the question, every term it is asked under, what its answer repeats of it,
+    /// and the purges before it: who asks after a purge must not be given what was begun before.
     pub(super) fn flight_key(&self, epoch: Epoch) -> FlightKey {
-        let terms = format!("{:?}{:?}{epoch:?}", self.request.max_tokens, self.directives);
-        let digest = blake3::hash(terms.as_bytes());
-        let mut first = [0u8; 8];
-        first.copy_from_slice(&digest.as_bytes()[..8]);
-        FlightKey { fingerprint: self.own.fingerprint, terms: u64::from_le_bytes(first) }
+        let Request { max_tokens, echo, .. } = &self.request;
+        flight_key(self.own.fingerprint, &format!("{max_tokens:?}{:?}{echo:?}{epoch:?}", self.directives))
     }
+}
+
+/// The flight of whoever asks the same under the same terms.
+pub(super) fn flight_key(fingerprint: Fingerprint, terms: &str) -> FlightKey {
+    let digest = blake3::hash(terms.as_bytes());
+    let mut first = [0u8; 8];
+    first.copy_from_slice(&digest.as_bytes()[..8]);
+    FlightKey { fingerprint, terms: u64::from_le_bytes(first) }
+}
+
+/// Labels for group purge: the app's own, and one for each named source.
+pub(super) fn tags(directives: &Directives) -> Vec<String> {
+    let sources = directives.sources.iter().map(|source| source.name.clone());
+    let mut tags: Vec<String> = directives.tags.iter().cloned().chain(sources).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    tags
+}
+
+/// The bounds on an entry's age that a request sets.
+pub(super) fn bounds(directives: &Directives) -> Bounds {
+    let Directives { max_age, min_fresh, max_stale, stale_if_error, ttl, .. } = directives;
+    let max_stale = max_stale.map(|stale| match stale {
+        MaxStale::Within(time) => time,
+        MaxStale::Any => Duration::MAX,
+    });
+    Bounds { max_age: *max_age, min_fresh: *min_fresh, max_stale, stale_if_error: *stale_if_error, ttl_limit: *ttl }
 }
 
 /// Why a request is not a question for the cache.
@@ -128,7 +123,11 @@ pub(super) enum Unanswerable {
 impl Gateway {
     /// The keys of `question` under which entries of this sharing are kept.
     pub(super) fn keys(&self, question: &Question, sharing: Sharing) -> Keys {
-        question.keys(sharing, &self.parts.settings.tenant, self.parts.upstream.base_url())
+        if sharing == Sharing::Credential {
+            return question.own;
+        }
+        let scope = self.scope_of(sharing, question.own.scope, &question.upstream, &question.directives);
+        derive(scope, &question.request, &question.shape)
     }
 
     /// The principal behind a call's credential.
@@ -167,22 +166,49 @@ impl Gateway {
     }
 
     fn question(&self, call: &Call, principal: Principal, request: Request, directives: Directives) -> Question {
+        let scope = self.own_scope(call, principal, &directives);
+        let mut shape = answer_shape(&request.partition, &call.headers, &call.path_and_query, &directives);
+        if request.handles.is_some() {
+            // Wherever the policy lets entries be kept, these stay with the credential that can use their ids.
+            shape.extend_from_slice(scope.as_bytes());
+        }
+        let own = derive(scope, &request, &shape);
+        let (upstream, user_text) = (self.provider(call).to_owned(), request.user_turns.join("\n"));
+        Question { request, directives, own, shape, upstream, user_text }
+    }
+
+    /// The scope of what is kept for the credential of `call` alone.
+    pub(super) fn own_scope(&self, call: &Call, principal: Principal, directives: &Directives) -> Scope {
         let organisation = headers::organisation(&call.headers);
         let names: Vec<&str> = organisation.iter().map(String::as_str).collect();
-        let shape = answer_shape(&request, &call.headers, &call.path_and_query, &directives);
-        let scope = Scope::derive(&ScopeParts {
+        Scope::derive(&ScopeParts {
             principal: Some(principal),
             tenant: &self.parts.settings.tenant,
-            upstream: self.parts.upstream.base_url(),
+            upstream: self.provider(call),
             organisation: &names,
             namespace: directives.namespace.as_deref().unwrap_or_default(),
-        });
-        let own = derive(scope, &request, &shape);
-        Question { user_text: request.user_turns.join("\n"), request, directives, own, shape }
+        })
+    }
+
+    /// Base URL of the provider that `call` goes to.
+    pub(super) fn provider(&self, call: &Call) -> &str {
+        self.parts.upstream.base_url(&call.path_and_query, &call.headers)
+    }
+
+    /// The scope of what is kept of `upstream` for all that `sharing` names; `own` where that is the credential alone.
+    pub(super) fn scope_of(&self, sharing: Sharing, own: Scope, upstream: &str, directives: &Directives) -> Scope {
+        let tenant = match sharing {
+            Sharing::Credential => return own,
+            Sharing::Tenant => &self.parts.settings.tenant,
+            Sharing::Shared => "",
+        };
+        let namespace = directives.namespace.as_deref().unwrap_or_default();
+        Scope::derive(&ScopeParts { principal: None, tenant, upstream, organisation: &[], namespace })
     }
 }
 
-fn opted_out(directives: &Directives) -> Option<BypassReason> {
+/// Why a request's own directives keep the cache out of it, if they do.
+pub(super) fn opted_out(directives: &Directives) -> Option<BypassReason> {
     if directives.no_store {
         return Some(BypassReason::NoStore);
     }
@@ -195,8 +221,13 @@ fn derive(scope: Scope, request: &Request, shape: &[u8]) -> Keys {
 }
 
 /// Everything that shapes the answer and is not the query: body fields, protocol headers, query string, sources.
-fn answer_shape(request: &Request, headers: &HeaderMap, path_and_query: &str, directives: &Directives) -> Vec<u8> {
-    let mut parts: Vec<Vec<u8>> = vec![request.partition.clone()];
+pub(super) fn answer_shape(
+    fields: &[u8],
+    headers: &HeaderMap,
+    path_and_query: &str,
+    directives: &Directives,
+) -> Vec<u8> {
+    let mut parts: Vec<Vec<u8>> = vec![fields.to_vec()];
     parts.extend(headers::versions(headers).into_iter().map(String::into_bytes));
     let url_query = path_and_query.split_once('?').map_or("", |(_, query)| query);
     parts.push(url_query.as_bytes().to_vec());

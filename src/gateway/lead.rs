@@ -15,7 +15,7 @@ use super::{
     audit::{Pairing, Reading},
     category::Told,
     flight::{Chunk, End, FlightKey, Joined, Leader},
-    identity::Question,
+    identity::{self, Question},
     lookup::{Lookup, Served},
     tape::{Reel, Tape},
 };
@@ -26,7 +26,7 @@ use crate::{
     headers,
     matcher::guard,
     outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
-    policy::{Facts, Tier, Write},
+    policy::{Facts, Sharing, Tier, Write},
     store::Durability,
     upstream::{UpstreamBody, UpstreamError, UpstreamRequest, UpstreamResponse},
     wire::{self, Answer, BodyKind, Recorder},
@@ -45,7 +45,7 @@ const REMEMBERED: usize = 4096;
 /// After a stream's marker its connection is listened to no longer than this.
 const AFTER_DONE: Duration = Duration::from_secs(1);
 /// Storing an answer may hold its last byte no longer than this.
-const KEEP_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const KEEP_PATIENCE: Duration = Duration::from_secs(10);
 /// A flight holds at most this many answers' bytes.
 const FLIGHT_ANSWERS: usize = 16;
 
@@ -150,6 +150,19 @@ enum Copied {
     Clean,
     Broken,
     /// Nobody reads it any more.
+    Abandoned,
+}
+
+/// How a body's reading ended.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// All of it.
+    Whole(Bytes),
+    /// It broke.
+    Broken(UpstreamError),
+    /// It is larger than asked for; this much has been read.
+    TooLarge(Bytes),
+    /// Nobody waits for it any more.
     Abandoned,
 }
 
@@ -264,7 +277,7 @@ impl Gateway {
         let started = tokio::time::Instant::now();
         let sent = tokio::select! {
             sent = self.parts.upstream.send(upstream_request(job)) => sent,
-            () = self.abandoned(&leader, job) => return,
+            () = self.abandoned(&leader, job.background) => return,
         };
         self.parts.metrics.upstream(sent.as_ref(), started.elapsed());
         let response = match sent {
@@ -298,8 +311,8 @@ impl Gateway {
     }
 
     /// Returns when a flight's work has become pointless: all its clients have gone, and the patience for it with them.
-    async fn abandoned(&self, leader: &Leader, job: &Job) {
-        if job.background {
+    pub(super) async fn abandoned(&self, leader: &Leader, background: bool) {
+        if background {
             return std::future::pending().await;
         }
         let patience = if self.parts.settings.finish_without_clients { ORPHAN_TIME } else { Duration::ZERO };
@@ -329,7 +342,7 @@ impl Gateway {
         let mut tape = Tape::new(job.question.request.family, recorder, self.limits().answer_bytes);
         leader.head(Head::Streaming(Arc::new(opening)));
         let copied = {
-            let abandoned = self.abandoned(&leader, job);
+            let abandoned = self.abandoned(&leader, job.background);
             tokio::pin!(abandoned);
             loop {
                 tokio::select! {
@@ -361,49 +374,60 @@ impl Gateway {
         opening: Opening,
         mut response: UpstreamResponse,
     ) {
-        let mut body = Vec::new();
-        let copied = {
-            let abandoned = self.abandoned(&leader, job);
-            tokio::pin!(abandoned);
-            loop {
-                if body.len() > self.limits().answer_bytes {
-                    break None;
-                }
-                tokio::select! {
-                    piece = response.body.next() => match piece {
-                        Some(Ok(bytes)) => body.extend_from_slice(&bytes),
-                        Some(Err(_)) => break Some(Copied::Broken),
-                        None => break Some(Copied::Clean),
-                    },
-                    () = &mut abandoned => break Some(Copied::Abandoned),
-                }
-            }
-        };
-        match copied {
-            Some(Copied::Clean) => {}
-            Some(Copied::Abandoned) => return,
-            Some(Copied::Broken) => {
-                let broken = UpstreamError::Broken("the body ended early".to_owned());
+        let body = match self.read_whole(&leader, job.background, &mut response, self.limits().answer_bytes).await {
+            Read::Whole(body) => body,
+            Read::Abandoned => return,
+            Read::Broken(broken) => {
                 return leader.resolve(self.fallback(&flown.plan).await.map_or(Head::Failed(broken), Head::Entry));
             }
-            None => {
+            Read::TooLarge(begun) => {
                 self.settle(job, &flown, Err(NotStored::TooLarge));
-                leader.close_to_joiners();
-                leader.head(Head::Streaming(Arc::new(opening)));
-                leader.push([Chunk::plain(Bytes::from(body))]);
-                return self.copy_rest(leader, job, response).await;
+                return self.pass_on(leader, job.background, opening, begun, response).await;
             }
-        }
-        let body = Bytes::from(body);
+        };
         let finished = self.recorder(job, &opening).finish_json(&body, true);
         let (answer, stored) = self.keep(job, &flown, finished).await;
         leader.resolve(Head::Whole(Arc::new(Landed { opening, body, answer, stored })));
     }
 
-    /// Passes on what is too large to keep.
-    async fn copy_rest(&self, leader: Leader, job: &Job, mut response: UpstreamResponse) {
+    /// Reads a body to its end, up to `limit` bytes and while somebody waits for it.
+    pub(super) async fn read_whole(
+        &self,
+        leader: &Leader,
+        background: bool,
+        response: &mut UpstreamResponse,
+        limit: usize,
+    ) -> Read {
+        let mut body = Vec::new();
+        let abandoned = self.abandoned(leader, background);
+        tokio::pin!(abandoned);
+        while body.len() <= limit {
+            tokio::select! {
+                piece = response.body.next() => match piece {
+                    Some(Ok(bytes)) => body.extend_from_slice(&bytes),
+                    Some(Err(_)) => return Read::Broken(UpstreamError::Broken("the body ended early".to_owned())),
+                    None => return Read::Whole(Bytes::from(body)),
+                },
+                () = &mut abandoned => return Read::Abandoned,
+            }
+        }
+        Read::TooLarge(Bytes::from(body))
+    }
+
+    /// Passes on what is too large to keep, of which `begun` has been read.
+    pub(super) async fn pass_on(
+        &self,
+        leader: Leader,
+        background: bool,
+        opening: Opening,
+        begun: Bytes,
+        mut response: UpstreamResponse,
+    ) {
+        leader.close_to_joiners();
+        leader.head(Head::Streaming(Arc::new(opening)));
+        leader.push([Chunk::plain(begun)]);
         let end = {
-            let abandoned = self.abandoned(&leader, job);
+            let abandoned = self.abandoned(&leader, background);
             tokio::pin!(abandoned);
             loop {
                 tokio::select! {
@@ -420,7 +444,7 @@ impl Gateway {
     }
 
     /// A flight never holds more than this, however much the upstream sends.
-    fn flight_bytes(&self) -> usize {
+    pub(super) fn flight_bytes(&self) -> usize {
         self.limits().answer_bytes.saturating_mul(FLIGHT_ANSWERS)
     }
 
@@ -470,7 +494,8 @@ impl Gateway {
         if !plan.told.may_store || never {
             return Err(NotStored::Policy);
         }
-        let keys = self.keys(question, policy.reuse.scope);
+        let scope = if answer.is_bound_to_account() { Sharing::Credential } else { policy.reuse.scope };
+        let keys = self.keys(question, scope);
         // Volatile wording caps the answer's life itself: another category's ttl must not outlive it.
         let cap = class.volatile.as_ref().map(|_| class.freshness.ttl);
         let ttl_limit = [question.directives.ttl, cap].into_iter().flatten().min();
@@ -491,7 +516,7 @@ impl Gateway {
             generated_at: *generated_at,
             invalidated_at: None,
             ttl_limit_ms: ttl_limit.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
-            tags: question.tags(),
+            tags: identity::tags(&question.directives),
         };
         self.parts.cache.admit(entry, *epoch, durability).await?;
         let ttl = ttl_limit.map_or(class.freshness.ttl, |limit| limit.min(class.freshness.ttl));
@@ -542,16 +567,21 @@ const fn first_told(exact: MissReason, then: MissReason) -> MissReason {
 }
 
 fn upstream_request(job: &Job) -> UpstreamRequest {
-    let mut headers = job.call.headers.clone();
+    recordable(&job.call, job.question.request.upstream_body.clone())
+}
+
+/// A call as it goes to the upstream when its answer is to be recorded.
+pub(super) fn recordable(call: &Call, body: Bytes) -> UpstreamRequest {
+    let mut headers = call.headers.clone();
     headers::prepare_for_upstream(&mut headers);
     headers.remove(header::CONTENT_LENGTH);
     // Recorded bytes must be readable; a coding would be the client's, not ours.
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     UpstreamRequest {
-        method: job.call.method.clone(),
-        path_and_query: job.call.path_and_query.clone(),
+        method: call.method.clone(),
+        path_and_query: call.path_and_query.clone(),
         headers,
-        body: UpstreamBody::Whole(job.question.request.upstream_body.clone()),
+        body: UpstreamBody::Whole(body),
     }
 }
 
@@ -559,7 +589,7 @@ pub(super) fn fails(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
-fn forbids_sharing(headers: &HeaderMap) -> bool {
+pub(super) fn forbids_sharing(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::CACHE_CONTROL);
     values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|directive| {
         let name = directive.trim().split('=').next().unwrap_or_default();

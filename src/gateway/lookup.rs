@@ -2,11 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Gateway, audit::Pairing, identity::Question};
+use super::{
+    Gateway,
+    audit::Pairing,
+    identity::{self, Question},
+};
 use crate::{
     clock::Timestamp,
     entry::Entry,
-    freshness::{self, Freshness, Verdict},
+    freshness::{self, Bounds, Freshness, Verdict},
     key::Fingerprint,
     matcher::{Asked, Judgement, Terms, calibration::PSame},
     metrics,
@@ -277,31 +281,10 @@ impl Check<'_> {
         if over_token_limit(entry, question.request.max_tokens) {
             return Lookup::Miss(MissReason::TokenLimit, None);
         }
-        let facts = freshness::Facts {
-            generated_at: entry.generated_at,
-            invalidated_at: entry.invalidated_at,
-            ttl_limit: entry.ttl_limit_ms.map(Duration::from_millis),
-        };
-        let assessed = freshness::assess(&facts, &freshness, &question.bounds(), now);
-        let served = |outcome| Served {
-            entry: Arc::clone(entry),
-            outcome,
-            ttl_left: assessed.ttl_remaining_secs(),
-            age: assessed.age,
-            asked,
-        };
-        match assessed.verdict {
-            Verdict::Fresh { .. } => Lookup::Serve(served(Outcome::Hit(kind))),
-            Verdict::StaleWhileRevalidate { .. } => {
-                Lookup::Serve(served(Outcome::StaleHit(kind, StaleWhy::WhileRevalidate)))
-            }
-            Verdict::StaleAsked { .. } => Lookup::Serve(served(Outcome::StaleHit(kind, StaleWhy::Asked))),
-            Verdict::StaleIfErrorOnly { .. } => {
-                let fallback = served(Outcome::StaleHit(kind, StaleWhy::IfError));
-                Lookup::Miss(MissReason::Expired, Some(fallback))
-            }
-            Verdict::Expired => Lookup::Miss(MissReason::Expired, None),
+        if question.request.handles.is_some_and(|lifetime| now.since(entry.generated_at) > lifetime) {
+            return Lookup::Miss(MissReason::Expired, None);
         }
+        assess(entry, &freshness, &identity::bounds(&question.directives), (kind, asked), now)
     }
 
     /// The shortest of the lifetimes of the entry's category, of the question's and of the category the app named.
@@ -312,6 +295,41 @@ impl Check<'_> {
             .flatten()
             .fold(entry, |shortest, other| shortest.tightened(other));
         (!shortest.is_never()).then_some(shortest)
+    }
+}
+
+/// What may be done with an entry of these lifetimes now, found in this way for this question.
+pub(super) fn assess(
+    entry: &Arc<Entry>,
+    freshness: &Freshness,
+    bounds: &Bounds,
+    (kind, asked): (HitKind, Fingerprint),
+    now: Timestamp,
+) -> Lookup {
+    let facts = freshness::Facts {
+        generated_at: entry.generated_at,
+        invalidated_at: entry.invalidated_at,
+        ttl_limit: entry.ttl_limit_ms.map(Duration::from_millis),
+    };
+    let assessed = freshness::assess(&facts, freshness, bounds, now);
+    let served = |outcome| Served {
+        entry: Arc::clone(entry),
+        outcome,
+        ttl_left: assessed.ttl_remaining_secs(),
+        age: assessed.age,
+        asked,
+    };
+    match assessed.verdict {
+        Verdict::Fresh { .. } => Lookup::Serve(served(Outcome::Hit(kind))),
+        Verdict::StaleWhileRevalidate { .. } => {
+            Lookup::Serve(served(Outcome::StaleHit(kind, StaleWhy::WhileRevalidate)))
+        }
+        Verdict::StaleAsked { .. } => Lookup::Serve(served(Outcome::StaleHit(kind, StaleWhy::Asked))),
+        Verdict::StaleIfErrorOnly { .. } => {
+            let fallback = served(Outcome::StaleHit(kind, StaleWhy::IfError));
+            Lookup::Miss(MissReason::Expired, Some(fallback))
+        }
+        Verdict::Expired => Lookup::Miss(MissReason::Expired, None),
     }
 }
 

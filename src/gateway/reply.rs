@@ -10,7 +10,7 @@ use crate::{
     headers::{self, CacheFacts, append_cache_status, cache_status},
     outcome::{HitKind, Outcome},
     upstream::BodyError,
-    wire::{Answer, Fresh, Shape},
+    wire::{Answer, Echo, Fresh, Shape},
 };
 
 /// Body of a [`Reply`].
@@ -41,14 +41,20 @@ pub struct Reply {
     pub body: ReplyBody,
 }
 
-/// Renders a stored answer as a hit: a fresh id, today's `created`, and what it saved in headers.
-pub(super) fn hit(served: &Served, shape: Shape, now: Timestamp) -> Reply {
+/// Renders a stored answer as a hit: a fresh id, today's `created`, the asker's own `echo`, and what it saved in headers.
+pub(super) fn hit(served: &Served, shape: Shape, echo: &Echo, now: Timestamp) -> Reply {
     let answer = &served.entry.answer;
-    let fresh = Fresh::new(answer.family, now);
+    let fresh = Fresh::new(answer.family, now).echoing(echo.clone());
     let mut reply = rendered(answer, &fresh, shape);
+    describe(&mut reply.headers, served);
+    reply
+}
+
+/// What the headers of a hit say of its entry.
+pub(super) fn describe(headers: &mut HeaderMap, served: &Served) {
+    let answer = &served.entry.answer;
     let facts = CacheFacts { ttl: Some(served.ttl_left), ..CacheFacts::default() };
-    append_cache_status(&mut reply.headers, &cache_status(served.outcome, &facts));
-    let headers = &mut reply.headers;
+    append_cache_status(headers, &cache_status(served.outcome, &facts));
     headers.insert(header::AGE, HeaderValue::from(served.age.as_secs()));
     insert_text(headers, headers::ENTRY, &served.entry.id.to_string());
     if let Outcome::Hit(HitKind::Semantic(similarity)) | Outcome::StaleHit(HitKind::Semantic(similarity), _) =
@@ -63,7 +69,13 @@ pub(super) fn hit(served: &Served, shape: Shape, now: Timestamp) -> Reply {
     if let Some(id) = answer.id() {
         insert_text(headers, headers::ORIGIN_ID, id);
     }
-    reply
+}
+
+/// A JSON body of our own making.
+pub(super) fn json(body: Bytes) -> Reply {
+    let mut headers = HeaderMap::with_capacity(16);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Reply { status: StatusCode::OK, headers, body: ReplyBody::Whole(body) }
 }
 
 /// An answer in the shape asked for, ready to send.

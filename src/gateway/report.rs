@@ -17,13 +17,14 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    entry::EntryId,
     headers::{self, CacheFacts, Stored, append_cache_status, cache_status},
     http::error::ClientError,
     metrics::{FollowerStatus, InFlight, Metrics},
-    outcome::{BypassReason, MissReason, NotStored, Outcome},
+    outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
     telemetry::{self, RequestFacts},
     upstream::{BodyError, UpstreamBody, UpstreamRequest},
-    wire::{self, Family, Fresh, Shape},
+    wire::{self, Echo, Family, Fresh, Shape},
 };
 
 /// How logs write the status of a request whose client left before it had one (nginx's convention).
@@ -37,16 +38,21 @@ const CLIENT_GONE: StatusCode = match StatusCode::from_u16(499) {
 pub(super) struct Ticket {
     id: String,
     family: Option<Family>,
+    /// The protocol that the client understands errors in.
+    spoken: Family,
     started: tokio::time::Instant,
     now: Timestamp,
     model: String,
     /// The question, if it may be matched by meaning.
     asked: Option<String>,
+    /// What an answer repeats of the request.
+    echo: Echo,
     category: String,
     outcome: Outcome,
     error: Option<&'static str>,
     not_stored: Option<NotStored>,
     served: Option<Served>,
+    also_used: Vec<EntryId>,
     in_flight: Option<InFlight>,
     metrics: Arc<Metrics>,
 }
@@ -69,15 +75,18 @@ impl Ticket {
         Self {
             id: format!("sem-{:016x}", fastrand::u64(..)),
             family: call.family,
+            spoken: call.spoken(),
             started: tokio::time::Instant::now(),
             now: gateway.parts().clock.now(),
             model: String::new(),
             asked: None,
+            echo: Echo::default(),
             category: String::new(),
             outcome: Outcome::Bypass(BypassReason::Refused),
             error: None,
             not_stored: None,
             served: None,
+            also_used: Vec::new(),
             in_flight: Some(gateway.parts().metrics.in_flight()),
             metrics: Arc::clone(&gateway.parts().metrics),
         }
@@ -91,6 +100,12 @@ impl Ticket {
     pub(super) fn question(&mut self, question: &Question) {
         question.request.model.clone_into(&mut self.model);
         self.asked = question.query().map(str::to_owned);
+        self.echo = question.request.echo.clone();
+    }
+
+    /// Notes the model asked for, of a request that is no [`Question`].
+    pub(super) fn model(&mut self, model: &str) {
+        model.clone_into(&mut self.model);
     }
 
     pub(super) fn category(&mut self, category: &str) {
@@ -100,7 +115,7 @@ impl Ticket {
     /// Refuses or fails the request in its own protocol.
     pub(super) fn refused(&mut self, error: &ClientError) -> Reply {
         self.error = Some(error.reason());
-        let mut reply = error.reply(self.family.unwrap_or(Family::Chat));
+        let mut reply = error.reply(self.spoken);
         if matches!(error, ClientError::OnlyIfCached) {
             self.outcome = Outcome::Unsatisfied;
             append_cache_status(&mut reply.headers, &cache_status(Outcome::Unsatisfied, &CacheFacts::default()));
@@ -113,7 +128,54 @@ impl Ticket {
         self.outcome = served.outcome;
         self.category(&served.entry.category);
         self.served = Some(served.clone());
-        let mut reply = reply::hit(served, shape, self.now);
+        let mut reply = reply::hit(served, shape, &self.echo, self.now);
+        let anthropics = served.entry.answer.family == Family::Messages;
+        let name = if anthropics { headers::ANTHROPIC_REQUEST_ID } else { headers::X_REQUEST_ID };
+        insert_text(&mut reply.headers, name, &self.id);
+        reply
+    }
+
+    /// Serves a batch of which every element was found, `found`, as `body`: as old as its oldest element, as fresh as its
+    /// least fresh one, and stale if one of them is.
+    pub(super) fn serve_batch(&mut self, found: &[Served], body: Bytes) -> Reply {
+        let Some(oldest) = found.iter().max_by_key(|served| served.age) else {
+            return self.refused(&ClientError::BrokenAnswer);
+        };
+        let stale = found.iter().find(|served| matches!(served.outcome, Outcome::StaleHit(..)));
+        let served = Served {
+            ttl_left: found.iter().map(|served| served.ttl_left).min().unwrap_or_default(),
+            outcome: stale.unwrap_or(oldest).outcome,
+            ..oldest.clone()
+        };
+        self.outcome = served.outcome;
+        self.category(&served.entry.category);
+        let mut reply = reply::json(body);
+        reply::describe(&mut reply.headers, &served);
+        let saved: Option<u64> = found.iter().map(|served| Some(served.entry.answer.usage?.input)).sum();
+        if let Some(saved) = saved {
+            reply.headers.insert(headers::SAVED_INPUT_TOKENS, HeaderValue::from(saved));
+        }
+        insert_text(&mut reply.headers, headers::X_REQUEST_ID, &self.id);
+        self.used(found.iter().filter(|one| one.entry.id != served.entry.id));
+        self.served = Some(served);
+        reply
+    }
+
+    /// Counts entries that had a part in the answer without being all of it.
+    pub(super) fn used<'s>(&mut self, found: impl Iterator<Item = &'s Served>) {
+        for served in found {
+            self.also_used.push(served.entry.id);
+            self.metrics.saved(served.entry.answer.usage, None);
+        }
+    }
+
+    /// Serves what is kept of another kind than entries.
+    pub(super) fn serve_kept(&mut self, body: Bytes, age: Duration, ttl_left: i64) -> Reply {
+        self.outcome = Outcome::Hit(HitKind::Exact);
+        let mut reply = reply::json(body);
+        let facts = CacheFacts { ttl: Some(ttl_left), ..CacheFacts::default() };
+        append_cache_status(&mut reply.headers, &cache_status(self.outcome, &facts));
+        reply.headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
         insert_text(&mut reply.headers, headers::X_REQUEST_ID, &self.id);
         reply
     }
@@ -121,6 +183,7 @@ impl Ticket {
     /// Notes that the request goes to a flight, as its leader or as a follower.
     pub(super) const fn fetching(&mut self, reason: MissReason, leads: bool) {
         self.outcome = if leads { Outcome::Miss(reason) } else { Outcome::Collapsed(reason) };
+        self.not_stored = None;
     }
 
     /// Waits for a flight's answer and puts it in the shape asked for.
@@ -205,7 +268,7 @@ impl Ticket {
     /// JSON that answers a stream request and cannot become a stream. A body with an `error` goes as one event, which
     /// SDKs raise; anything else is our error, for a JSON body would read as an empty stream (wire.md 0, finding 10).
     fn unstreamable(&mut self, mut reply: Reply, body: &Bytes) -> Reply {
-        let Some(event) = wire::error_event(self.family.unwrap_or(Family::Chat), body) else {
+        let Some(event) = wire::error_event(self.spoken, body) else {
             return self.refused(&ClientError::WrongShape);
         };
         reply.headers.remove(header::CONTENT_LENGTH);
@@ -233,6 +296,7 @@ impl Ticket {
         if !self.category.is_empty() {
             insert_text(headers, headers::CATEGORY, &self.category);
         }
+        self.also_used.iter().for_each(|id| gateway.parts().cache.mark_used(*id));
         if let Some(served) = &self.served {
             gateway.parts().cache.mark_used(served.entry.id);
             self.metrics.saved(served.entry.answer.usage, None);

@@ -96,6 +96,7 @@ fn ttl(member: &mut String, facts: &CacheFacts) {
 fn detail(member: &mut String, reason: MissReason) {
     let telling = match reason {
         MissReason::Empty
+        | MissReason::Partial
         | MissReason::BelowThreshold
         | MissReason::ExactOnly
         | MissReason::Expired
@@ -119,6 +120,7 @@ fn detail(member: &mut String, reason: MissReason) {
 const fn fwd(reason: MissReason) -> &'static str {
     match reason {
         MissReason::Empty => "uri-miss",
+        MissReason::Partial => "partial",
         MissReason::Refresh => "request",
         MissReason::Expired => "stale",
         MissReason::BelowThreshold

@@ -26,8 +26,42 @@ const DISCARD_TIME: Duration = Duration::from_secs(10);
 /// Bodies up to this many bytes are read before they are passed on.
 const SMALL_BODY: usize = 64 << 10;
 
-/// Chat completions: `POST` goes through the cache, other methods pass through.
+/// OpenAI's chat completions.
 pub(super) async fn chat(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    answer(gateway, request, Family::Chat).await
+}
+
+/// Anthropic's messages.
+pub(super) async fn messages(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    answer(gateway, request, Family::Messages).await
+}
+
+/// OpenAI's responses; what lies below them (one by its id, its items, its cancellation) passes through.
+pub(super) async fn responses(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    answer(gateway, request, Family::Responses).await
+}
+
+/// OpenAI's legacy completions.
+pub(super) async fn completions(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    answer(gateway, request, Family::Completions).await
+}
+
+/// OpenAI's embeddings.
+pub(super) async fn embeddings(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    answer(gateway, request, Family::Embeddings).await
+}
+
+/// Either provider's model lists: a plain `GET` goes through the cache, anything else passes through.
+pub(super) async fn models(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    if request.method() != Method::GET || !http_body::Body::is_end_stream(request.body()) {
+        return pass_through(State(gateway), request).await;
+    }
+    let (parts, _) = request.into_parts();
+    respond(Box::pin(gateway.list_models(call(parts, None, Bytes::new()))).await)
+}
+
+/// A protocol whose `POST` goes through the cache; other methods pass through.
+async fn answer(gateway: Arc<Gateway>, request: Request<Body>, family: Family) -> Response {
     if request.method() != Method::POST {
         return pass_through(State(gateway), request).await;
     }
@@ -36,15 +70,15 @@ pub(super) async fn chat(State(gateway): State<Arc<Gateway>>, request: Request<B
     if declared_length(&parts).is_some_and(|length| length > limits.body_bytes) {
         // A refusal that comes while the client still sends would reach it as a broken connection.
         let _ = tokio::time::timeout(DISCARD_TIME, discard(body)).await;
-        return respond(ClientError::BodyTooLarge { limit: limits.body_bytes }.reply(Family::Chat));
+        return respond(ClientError::BodyTooLarge { limit: limits.body_bytes }.reply(family));
     }
     let reply = match collect(body, limits.cacheable_body_bytes).await {
-        Collected::Whole(body) => Box::pin(gateway.answer(call(parts, Some(Family::Chat), body))).await,
+        Collected::Whole(body) => Box::pin(gateway.answer(call(parts, Some(family), body))).await,
         Collected::TooLarge(body) => {
-            let head = call(parts, Some(Family::Chat), Bytes::new());
+            let head = call(parts, Some(family), Bytes::new());
             Box::pin(gateway.forward(head, UpstreamBody::Stream(body), BypassReason::BodyTooLarge)).await
         }
-        Collected::Broken => ClientError::BodyBroken.reply(Family::Chat),
+        Collected::Broken => ClientError::BodyBroken.reply(family),
     };
     respond(reply)
 }
@@ -52,17 +86,19 @@ pub(super) async fn chat(State(gateway): State<Arc<Gateway>>, request: Request<B
 /// Everything else: streamed to the upstream and back.
 pub(super) async fn pass_through(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let body = match declared_length(&parts) {
+    let length = declared_length(&parts);
+    let call = call(parts, None, Bytes::new());
+    let body = match length {
         _ if http_body::Body::is_end_stream(&body) => UpstreamBody::Whole(Bytes::new()),
         // A small body is cheaper sent whole than streamed.
         Some(length) if length <= SMALL_BODY => match collect(body, SMALL_BODY).await {
             Collected::Whole(body) => UpstreamBody::Whole(body),
             Collected::TooLarge(body) => UpstreamBody::Stream(body),
-            Collected::Broken => return respond(ClientError::BodyBroken.reply(Family::Chat)),
+            Collected::Broken => return respond(ClientError::BodyBroken.reply(call.spoken())),
         },
         _ => UpstreamBody::Stream(body_stream(body.into_data_stream())),
     };
-    respond(Box::pin(gateway.forward(call(parts, None, Bytes::new()), body, BypassReason::Passthrough)).await)
+    respond(Box::pin(gateway.forward(call, body, BypassReason::Passthrough)).await)
 }
 
 fn call(parts: Parts, family: Option<Family>, body: Bytes) -> Call {

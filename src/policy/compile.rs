@@ -6,6 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     Policy, Reuse,
+    built_in::EMBEDDINGS,
     file::{Harm, Located, PolicyFile, Problem, Sharing, Tier, Write},
     rules::{Rules, RulesBuilder, Target},
 };
@@ -193,7 +194,8 @@ impl Compiler<'_> {
         let is_default = file.category.as_ref().is_some_and(|c| c.value == DEFAULT_CATEGORY);
         let lists =
             [&section.paths, &section.models, &section.system, &section.phrases, &section.patterns, &section.examples];
-        if lists.iter().all(|list| list.is_empty()) && !is_default && file.category.is_some() {
+        let is_built_in = file.category.as_ref().is_some_and(|category| category.value == EMBEDDINGS);
+        if lists.iter().all(|list| list.is_empty()) && !is_default && !is_built_in && file.category.is_some() {
             let right =
                 "give phrases, patterns, examples, paths, models or system; only the default category catches the rest";
             self.note(section.line, "match", format!("nothing can match this category; {right}"));

@@ -307,7 +307,7 @@ pub(crate) async fn a_list_is_newest_first_and_in_parts(store: &dyn Upkeep) {
     let summary = &page[0];
     assert_eq!(summary.query.as_deref(), Some("q3"));
     assert_eq!((summary.category.as_str(), summary.model.as_str()), ("product-faq", "m-1"));
-    assert_eq!(summary.scope, scope("a").to_string());
+    assert_eq!(summary.scope, scope("a").to_hex());
     assert_eq!((summary.generated_at_ms, summary.invalidated_at_ms), (1_000, None));
     assert_eq!(summary.tags, ["docs", "eu"]);
     assert_eq!(summary.aliases, 1);

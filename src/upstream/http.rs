@@ -184,7 +184,7 @@ impl Upstream for HttpUpstream {
         Box::pin(self.forward(request))
     }
 
-    fn base_url(&self) -> &str {
+    fn base_url(&self, _path_and_query: &str, _headers: &HeaderMap) -> &str {
         self.base.as_str()
     }
 }
@@ -228,8 +228,8 @@ impl<U: Upstream + ?Sized> Upstream for Arc<U> {
         (**self).send(request)
     }
 
-    fn base_url(&self) -> &str {
-        (**self).base_url()
+    fn base_url(&self, path_and_query: &str, headers: &HeaderMap) -> &str {
+        (**self).base_url(path_and_query, headers)
     }
 }
 

@@ -1,10 +1,12 @@
-//! The public APIs behind one gateway: the protocol of a request tells whose it is.
+//! Two providers behind one gateway: the protocol of a request tells whose it is.
 //!
-//! Anthropic's requests carry an `anthropic-version` header, on every path; all others are OpenAI's.
+//! Anthropic's have paths of their own or carry an `anthropic-version` header; all others are OpenAI's.
 
 use futures_util::future::BoxFuture;
+use http::HeaderMap;
 
 use super::{Upstream, UpstreamError, UpstreamRequest, UpstreamResponse};
+use crate::wire::Family;
 
 /// Two upstreams, chosen by protocol.
 #[derive(Debug)]
@@ -18,20 +20,20 @@ impl<O: Upstream, A: Upstream> Providers<O, A> {
     pub const fn new(openai: O, anthropic: A) -> Self {
         Self { openai, anthropic }
     }
-}
 
-fn is_anthropic(request: &UpstreamRequest) -> bool {
-    let path = request.path_and_query.split('?').next().unwrap_or_default();
-    request.headers.contains_key("anthropic-version") || path == "/v1/messages" || path.starts_with("/v1/messages/")
+    fn chosen(&self, path_and_query: &str, headers: &HeaderMap) -> &dyn Upstream {
+        let anthropics = Family::spoken(path_and_query, headers) == Family::Messages;
+        if anthropics { &self.anthropic } else { &self.openai }
+    }
 }
 
 impl<O: Upstream, A: Upstream> Upstream for Providers<O, A> {
     fn send(&self, request: UpstreamRequest) -> BoxFuture<'_, Result<UpstreamResponse, UpstreamError>> {
-        if is_anthropic(&request) { self.anthropic.send(request) } else { self.openai.send(request) }
+        self.chosen(&request.path_and_query, &request.headers).send(request)
     }
 
-    fn base_url(&self) -> &str {
-        self.openai.base_url()
+    fn base_url(&self, path_and_query: &str, headers: &HeaderMap) -> &str {
+        self.chosen(path_and_query, headers).base_url(path_and_query, headers)
     }
 }
 
@@ -50,12 +52,18 @@ mod tests {
     #[tokio::test]
     async fn a_request_goes_to_the_provider_whose_protocol_it_speaks() {
         let ((openai, to_openai), (anthropic, to_anthropic)) = (Scripted::programmable(), Scripted::programmable());
-        let both = Providers::new(openai, anthropic);
+        let both = Providers::new(openai.with_base_url("o"), anthropic.with_base_url("a"));
         let mut version = HeaderMap::new();
         version.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
         both.send(request("/v1/chat/completions", HeaderMap::new())).await.unwrap();
+        assert_eq!(both.base_url("/v1/models", &version), "a");
+        assert_eq!(both.base_url("/v1/chat/completions", &version), "o", "a path of its own says more than a header");
         both.send(request("/v1/models?after_id=x", version)).await.unwrap();
-        both.send(request("/v1/messages?beta=true", HeaderMap::new())).await.unwrap();
-        assert_eq!((to_openai.calls(), to_anthropic.calls()), (1, 2));
+        for path in ["/v1/messages?beta=true", "/messages", "/v1/messages/batches"] {
+            both.send(request(path, HeaderMap::new())).await.unwrap();
+            assert_eq!(both.base_url(path, &HeaderMap::new()), "a", "{path}");
+        }
+        assert_eq!((to_openai.calls(), to_anthropic.calls()), (1, 4));
+        assert_eq!(both.base_url("/v1/chat/completions", &HeaderMap::new()), "o");
     }
 }

@@ -1,4 +1,5 @@
-//! The built-in model behind `--upstream demo`, `demo`, `replay` and the tests: an OpenAI-shaped provider in process.
+//! The built-in model behind `--upstream demo`, `demo`, `replay` and the tests: a provider in process that speaks OpenAI's
+//! protocol and Anthropic's.
 //!
 //! Deterministic: the same question always gets the same answer. [`Scripted`] is the upstream; a [`Script`] is the hand
 //! that programs it: what to answer next, when to hold, break or refuse, and what was asked so far.
@@ -13,9 +14,13 @@
 //! # let _ = upstream;
 //! ```
 
+mod anthropic;
 mod canned;
+mod completions;
+mod embeddings;
 mod openai;
 mod reply;
+mod responses;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -29,7 +34,7 @@ use http::{HeaderMap, Method};
 use tokio::sync::watch;
 
 use super::{Upstream, UpstreamBody, UpstreamError, UpstreamRequest, UpstreamResponse};
-use crate::clock::Clock;
+use crate::{clock::Clock, wire::Family};
 
 pub use reply::{Gate, Reply, Step};
 
@@ -53,6 +58,11 @@ impl Received {
     /// The body as JSON; `Null` when it is none.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or(serde_json::Value::Null)
+    }
+
+    /// Whether it speaks Anthropic's protocol; otherwise it speaks OpenAI's.
+    fn is_anthropics(&self) -> bool {
+        Family::spoken(&self.path_and_query, &self.headers) == Family::Messages
     }
 }
 
@@ -114,7 +124,8 @@ impl Scripted {
             Some(reply) => reply.play(&received, &context).await,
             None => {
                 let answer = |question: &str| self.script.answer_to(question);
-                openai::respond(&received, &context, &answer).play(&received, &context).await
+                let respond = if received.is_anthropics() { anthropic::respond } else { openai::respond };
+                respond(&received, &context, &answer).play(&received, &context).await
             }
         }
     }
@@ -125,7 +136,7 @@ impl Upstream for Scripted {
         Box::pin(self.respond(request))
     }
 
-    fn base_url(&self) -> &str {
+    fn base_url(&self, _path_and_query: &str, _headers: &HeaderMap) -> &str {
         &self.base_url
     }
 }

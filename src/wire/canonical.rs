@@ -295,6 +295,13 @@ pub fn compact_into(raw: &str, out: &mut String) {
     out.push_str(raw.get(from..).unwrap_or_default());
 }
 
+/// The JSON text of `node`, which was read from `source`, without the white space between its tokens.
+pub fn compact(node: &Node<'_>, source: &str) -> String {
+    let mut out = String::new();
+    compact_into(node.raw(source), &mut out);
+    out
+}
+
 /// Appends `text` as a JSON string, quotes included.
 pub fn quote_into(text: &str, out: &mut String) {
     out.push('"');

@@ -4,7 +4,7 @@
 //! have returned, `judge` says whether that may be stored, `render` turns it back into either shape.
 
 mod judge;
-mod reduce;
+pub(super) mod reduce;
 mod render;
 mod request;
 #[cfg(test)]
@@ -15,9 +15,10 @@ mod usage;
 
 pub(super) use judge::{calls_tools, describe, judge};
 pub(super) use reduce::Reduction;
-pub(super) use render::{render_json, render_stream};
-pub(super) use request::parse;
-pub(super) use usage::strip_usage;
+pub(super) use render::{render_stream, replay};
+pub(super) use request::{parse, shape};
+pub(super) use upstream_body::upstream_bodies;
+pub(super) use usage::{strip_usage, tokens};
 
 use bytes::Bytes;
 
@@ -64,17 +65,4 @@ pub(super) fn error_event(body: &[u8]) -> Option<Bytes> {
     canonical::compact_into(std::str::from_utf8(body).ok()?, &mut event);
     event.push_str("\n\n");
     Some(Bytes::from(event))
-}
-
-/// An error of ours in OpenAI's shape.
-pub(super) fn error_body(kind: &str, message: &str, code: &str) -> Bytes {
-    let mut body = String::with_capacity(message.len() + 96);
-    body.push_str("{\"error\":{\"message\":");
-    canonical::quote_into(message, &mut body);
-    body.push_str(",\"type\":");
-    canonical::quote_into(kind, &mut body);
-    body.push_str(",\"param\":null,\"code\":");
-    canonical::quote_into(code, &mut body);
-    body.push_str("}}");
-    Bytes::from(body)
 }

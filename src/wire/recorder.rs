@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 
-use super::{Answer, Family, Recorded, chat, sse::Frame};
+use super::{Answer, Family, Recorded, chat, completions, messages, responses, sse::Frame};
 use crate::outcome::NotStored;
 
 /// What an operator may set about recording, per upstream.
@@ -89,14 +89,29 @@ pub struct Recorder {
 #[derive(Debug)]
 enum Reduction {
     Chat(Box<chat::Reduction>),
+    Messages(Box<messages::Reduction>),
+    Responses(responses::Reduction),
+    Completions(Box<completions::Reduction>),
+    /// Of a family that has no streams nothing is made of one.
+    Nothing,
+}
+
+impl Reduction {
+    fn new(family: Family) -> Self {
+        match family {
+            Family::Chat => Self::Chat(Box::default()),
+            Family::Messages => Self::Messages(Box::default()),
+            Family::Responses => Self::Responses(responses::Reduction::default()),
+            Family::Completions => Self::Completions(Box::default()),
+            Family::Embeddings => Self::Nothing,
+        }
+    }
 }
 
 impl Recorder {
     /// A recorder for an answer of `family`; `wants_json` as in [`super::Request`].
     pub fn new(family: Family, settings: RecordSettings, wants_json: bool) -> Self {
-        let reduction = match family {
-            Family::Chat => Reduction::Chat(Box::default()),
-        };
+        let reduction = Reduction::new(family);
         Self { family, settings, wants_json, refused: None, bytes: 0, frames: Vec::new(), reduction }
     }
 
@@ -130,19 +145,35 @@ impl Recorder {
     pub fn frame(&mut self, frame: &Frame) {
         let done = match &self.reduction {
             Reduction::Chat(reduction) => reduction.done(),
+            Reduction::Messages(reduction) => reduction.done(),
+            Reduction::Responses(reduction) => reduction.done(),
+            Reduction::Completions(reduction) => reduction.done(),
+            Reduction::Nothing => false,
         };
         if frame.data.is_none() || done || self.lost() {
             return;
         }
-        self.bytes += frame.raw.len();
+        let kept = match &self.reduction {
+            Reduction::Chat(_) | Reduction::Messages(_) | Reduction::Completions(_) => true,
+            // The last event is the whole answer.
+            Reduction::Responses(_) => responses::is_terminal(frame),
+            Reduction::Nothing => false,
+        };
+        if kept {
+            self.bytes += frame.raw.len();
+            self.frames.push(frame.raw.clone());
+        }
         if self.bytes > self.settings.max_bytes {
             self.refuse(NotStored::TooLarge);
             self.frames.clear();
             return;
         }
-        self.frames.push(frame.raw.clone());
         let taken = match &mut self.reduction {
             Reduction::Chat(reduction) => reduction.frame(frame),
+            Reduction::Messages(reduction) => reduction.frame(frame),
+            Reduction::Responses(reduction) => reduction.frame(frame),
+            Reduction::Completions(reduction) => reduction.frame(frame),
+            Reduction::Nothing => Err(NotStored::Malformed),
         };
         if let Err(reason) = taken {
             self.refused = Some(reason);
@@ -161,6 +192,12 @@ impl Recorder {
     pub fn finish_stream(mut self, clean: bool) -> Finished {
         let (ended, finished, lossy) = match &self.reduction {
             Reduction::Chat(chat) => (chat.done(), chat.finished(), chat.lossy()),
+            // Every server of this protocol sends the marker.
+            Reduction::Messages(messages) => (messages.done(), false, messages.lossy()),
+            // The last event is the whole answer: nothing else ends one, and nothing is lost.
+            Reduction::Responses(responses) => (responses.done(), responses.done(), false),
+            Reduction::Completions(text) => (text.done(), text.finished(), text.lossy()),
+            Reduction::Nothing => (false, false, false),
         };
         let whole = clean && (ended || (finished && self.settings.lenient_end));
         if !whole {
@@ -170,8 +207,12 @@ impl Recorder {
             return Finished { answer: None, verdict: self.refused.map_or(Ok(()), Err), whole };
         }
         let raw = lossy.then(|| Bytes::from(std::mem::take(&mut self.frames).concat()));
-        let body = match std::mem::replace(&mut self.reduction, Reduction::Chat(Box::default())) {
+        let body = match std::mem::replace(&mut self.reduction, Reduction::Nothing) {
             Reduction::Chat(reduction) => reduction.into_body(),
+            Reduction::Messages(reduction) => reduction.into_body(),
+            Reduction::Responses(reduction) => reduction.into_body(),
+            Reduction::Completions(reduction) => reduction.into_body(),
+            Reduction::Nothing => None,
         };
         match body {
             Some(body) => self.judged(Bytes::from(body), raw, whole),
@@ -196,6 +237,11 @@ impl Recorder {
     fn judged(self, body: Bytes, raw_stream: Option<Bytes>, whole: bool) -> Finished {
         let verdict = match self.family {
             Family::Chat => chat::judge(&body, &self.settings, self.wants_json),
+            Family::Messages => messages::judge(&body, &self.settings, self.wants_json),
+            Family::Responses => responses::judge(&body, &self.settings, self.wants_json),
+            Family::Completions => completions::judge(&body),
+            // Elements of a batch are recorded one by one, by `embeddings::read`.
+            Family::Embeddings => Err(NotStored::Malformed),
         };
         let answer = Answer::new(self.family, body, raw_stream).ok();
         Finished { answer, verdict: self.refused.map_or(verdict, Err), whole }

@@ -114,6 +114,14 @@ impl Reader {
     }
 }
 
+/// The frames of a whole stream that is already in memory.
+pub(super) fn frames(stream: &[u8]) -> impl Iterator<Item = Frame> {
+    let (mut reader, mut read) = (Reader::new(usize::MAX), Vec::new());
+    // Without a limit no frame is too large.
+    let _whole = reader.feed(stream, &mut read);
+    read.into_iter().chain(reader.finish().frame)
+}
+
 impl Frame {
     fn read(raw: Bytes, skip: usize) -> Self {
         let (mut event, mut data) = (None, None::<Bytes>);

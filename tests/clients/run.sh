@@ -8,8 +8,8 @@ gateway=
 trap 'if [ -n "$gateway" ]; then kill "$gateway" 2>/dev/null || true; fi; rm -rf "$work"' EXIT
 
 python3 -m venv "$work/venv"
-if ! "$work/venv/bin/pip" install --quiet openai==2.54.0 2>"$work/pip.log"; then
-  echo "SKIPPED: the openai package cannot be installed here: $(tail -n 1 "$work/pip.log")"
+if ! "$work/venv/bin/pip" install --quiet openai==2.54.0 anthropic==2.14.0 2>"$work/pip.log"; then
+  echo "SKIPPED: the client packages cannot be installed here: $(tail -n 1 "$work/pip.log")"
   exit 0
 fi
 mkfifo "$work/line"
@@ -18,4 +18,7 @@ mkfifo "$work/line"
 gateway=$!
 read -r line <"$work/line"
 listen=$(printf '%s' "$line" | sed 's/.*"listen":"\([^"]*\)".*/\1/')
-"$work/venv/bin/python" openai_chat.py "http://$listen/v1"
+for checks in openai_chat.py openai_responses.py openai_embeddings.py; do
+  "$work/venv/bin/python" "$checks" "http://$listen/v1"
+done
+"$work/venv/bin/python" anthropic_messages.py "http://$listen"

@@ -29,6 +29,18 @@ async fn entries_are_listed_shown_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_purge_by_scope_takes_the_scope_that_an_entry_is_listed_with() {
+    let gateway = TestGateway::start().await;
+    gateway.ask(ASKED).await;
+    gateway.chat_with(&user(ASKED), &[("authorization", "Bearer sk-other")]).await;
+    gateway.app.store().flush().await.unwrap();
+    let scope = &gateway.admin_get("/semblance/entries").await["entries"][1]["scope"];
+    let (status, purged) = gateway.admin_post("/semblance/purge", &json!({"scope": scope})).await;
+    assert_eq!((status, &purged["purged"]), (200, &json!(1)), "{purged}");
+    assert_eq!(gateway.ask(ASKED).await.outcome(), "miss", "the older entry is the first credential's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_purge_counts_first_when_asked_and_selects_by_everything_given() {
     let gateway = TestGateway::start().await;
     gateway.chat_with(&user(ASKED), &[("x-semblance-tags", "kitchen")]).await;

@@ -226,12 +226,23 @@ impl TestGateway {
     }
 
     pub(crate) fn request(&self, body: &Value, headers: &[(&str, &str)]) -> reqwest::RequestBuilder {
-        let mut request = self.client.post(self.url("/v1/chat/completions"));
-        request = request.header("content-type", "application/json").body(body.to_string());
-        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
-            request = request.header("authorization", "Bearer sk-test");
-        }
-        headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
+        self.request_to("/v1/chat/completions", body, headers)
+    }
+
+    /// Posts to another path, as [`TestGateway::chat_with`] does.
+    pub(crate) async fn post(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> Answer {
+        Answer::read(self.request_to(path, body, headers).send().await.unwrap()).await
+    }
+
+    /// Gets `path` as `sk-test`, or as whom `authorization` says.
+    pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let request = with_headers(self.client.get(self.url(path)), headers);
+        Answer::read(request.send().await.unwrap()).await
+    }
+
+    fn request_to(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> reqwest::RequestBuilder {
+        let request = self.client.post(self.url(path));
+        with_headers(request.header("content-type", "application/json").body(body.to_string()), headers)
     }
 
     /// Asks a plain question.
@@ -254,6 +265,14 @@ impl TestGateway {
     pub(crate) fn calls(&self) -> usize {
         self.script.calls()
     }
+}
+
+/// `request` with these headers, and the default credential unless they bring one.
+fn with_headers(mut request: reqwest::RequestBuilder, headers: &[(&str, &str)]) -> reqwest::RequestBuilder {
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+        request = request.header("authorization", "Bearer sk-test");
+    }
+    headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
 }
 
 /// A response, read to its end.

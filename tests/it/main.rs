@@ -8,14 +8,19 @@ mod harness;
 mod admin; // the control plane
 mod audit; // wrong hits: found, blocked, counted, and the category tripped
 mod chat; // recording and replay of chat completions
+mod completions; // legacy completions
 mod control; // Cache-Control and our own request headers
+mod embeddings; // batches, element by element
 mod errors; // what clients see when something is wrong
 mod flight; // one upstream call for many
 mod freshness; // ttl, stale windows, hot reload of policies
 mod isolation; // who may be served what
 mod matching; // by meaning: paraphrases served, near misses refused
+mod messages; // recording and replay of Anthropic's messages
+mod models; // lists, kept for a minute
 mod passthrough; // everything that is not cached
 mod replay; // fixtures, as an evaluator replays them
+mod responses; // recording and replay of responses
 mod restart; // what survives, what does not
 mod tidy; // rules of the house, held against the source
 mod zero_sla; // what must never leave a trace

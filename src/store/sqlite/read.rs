@@ -108,7 +108,7 @@ pub(super) fn list(conn: &Connection, selector: &Selector, offset: u64, limit: u
         let scope = crate::key::Scope::from_bytes(row.get(1)?);
         let summary = EntrySummary {
             id: String::new(),
-            scope: scope.to_string(),
+            scope: scope.to_hex(),
             category: row.get(2)?,
             query: row.get(3)?,
             model: row.get(4)?,

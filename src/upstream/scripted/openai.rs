@@ -1,4 +1,5 @@
-//! The scripted model's side of OpenAI's API: chat completions in both shapes, the model list, and errors.
+//! The scripted model's side of OpenAI's API: chat completions in both shapes, the model list, and errors; responses,
+//! completions and embeddings are next door.
 
 use std::time::Duration;
 
@@ -6,11 +7,11 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{Received, Reply, Step};
+use super::{Received, Reply, Step, completions, embeddings, responses};
 use crate::headers::X_REQUEST_ID;
 
 /// Model that answers when the request names none.
-const MODEL: &str = "semblance-demo";
+pub(super) const MODEL: &str = "semblance-demo";
 /// The demo's `created` of a model: fixed, so that the list is the same every time.
 const MODEL_CREATED: i64 = 1_790_000_000;
 
@@ -30,16 +31,19 @@ pub(super) fn error(kind: &str, message: &str, code: Option<&str>) -> Value {
     json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
 }
 
-fn refuse(status: StatusCode, message: &str, code: Option<&str>) -> Reply {
+/// Refuses a request in OpenAI's shape.
+pub(super) fn refuse(status: StatusCode, message: &str, code: Option<&str>) -> Reply {
     Reply::json(status, &error("invalid_request_error", message, code))
 }
 
 /// Answers as the model would; `answer` knows the text for a question.
 pub(super) fn respond(request: &Received, context: &Context, answer: &dyn Fn(&str) -> String) -> Reply {
-    let path = request.path_and_query.split('?').next().unwrap_or_default();
-    let path = path.strip_prefix("/v1").unwrap_or(path);
+    let path = path(request);
     match (&request.method, path) {
         (&Method::POST, "/chat/completions") => chat(request, context, answer),
+        (&Method::POST, "/responses") => responses::respond(request, context, answer),
+        (&Method::POST, "/completions") => completions::respond(request, context, answer),
+        (&Method::POST, "/embeddings") => embeddings::respond(request),
         (&Method::GET | &Method::HEAD, "/models") => {
             Reply::json(StatusCode::OK, &json!({"object": "list", "data": [model(MODEL), model("gpt-4o-mini")]}))
         }
@@ -48,10 +52,18 @@ pub(super) fn respond(request: &Received, context: &Context, answer: &dyn Fn(&st
         }
         (method, _) => refuse(
             StatusCode::NOT_FOUND,
-            &format!("The built-in demo model has no {method} {path}; it answers POST /v1/chat/completions."),
+            &format!(
+                "The built-in demo model has no {method} {path}; it answers POST /v1/chat/completions, /v1/responses, /v1/completions and /v1/embeddings."
+            ),
             Some("unknown_url"),
         ),
     }
+}
+
+/// The path without query and version.
+fn path(request: &Received) -> &str {
+    let path = request.path_and_query.split('?').next().unwrap_or_default();
+    path.strip_prefix("/v1").unwrap_or(path)
 }
 
 fn model(id: &str) -> Value {
@@ -83,7 +95,7 @@ fn limit(body: &Value) -> Option<u64> {
 }
 
 /// Keeps the first `limit` tokens of `text`, as a real model does.
-fn cut(text: &str, limit: Option<u64>) -> (String, &'static str) {
+pub(super) fn cut(text: &str, limit: Option<u64>) -> (String, &'static str) {
     let words = words(text);
     match limit.and_then(|limit| usize::try_from(limit).ok()) {
         Some(limit) if limit < words.len() => (words.iter().take(limit).copied().collect(), "length"),
@@ -92,7 +104,7 @@ fn cut(text: &str, limit: Option<u64>) -> (String, &'static str) {
 }
 
 /// Text of a message's content, whichever way it is written.
-fn text_of(content: &Value) -> String {
+pub(super) fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
         Value::Array(parts) => {
@@ -104,7 +116,7 @@ fn text_of(content: &Value) -> String {
 }
 
 /// The model's tokens: words with the white space before them. Joined they are `text` again.
-fn words(text: &str) -> Vec<&str> {
+pub(super) fn words(text: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut start = 0;
     let mut in_word = false;
@@ -119,8 +131,13 @@ fn words(text: &str) -> Vec<&str> {
     words
 }
 
-/// An assistant's answer, in the shape that the request asks for.
+/// An assistant's answer, in the protocol that the request speaks and the shape that it asks for.
 pub(super) fn answer(request: &Received, context: &Context, text: &str, finish: &str) -> Reply {
+    match path(request) {
+        "/responses" => return responses::answer(request, context, text, finish),
+        "/completions" => return completions::answer(request, context, text, finish),
+        _ => {}
+    }
     let asked = request.json();
     let usage = usage(&asked, text);
     let frame = Frame { context, model: asked["model"].as_str().unwrap_or(MODEL), finish };
@@ -130,8 +147,15 @@ pub(super) fn answer(request: &Received, context: &Context, text: &str, finish: 
     } else {
         frame.whole(text, usage)
     };
-    let id = HeaderValue::from_str(&format!("req_demo{:06}", context.call));
-    id.map_or_else(|_| reply.clone(), |id| reply.clone().header(X_REQUEST_ID, id))
+    with_request_id(reply, context)
+}
+
+/// With the id that real providers give each call.
+pub(super) fn with_request_id(reply: Reply, context: &Context) -> Reply {
+    match HeaderValue::from_str(&format!("req_demo{:06}", context.call)) {
+        Ok(id) => reply.header(X_REQUEST_ID, id),
+        Err(_) => reply,
+    }
 }
 
 fn usage(asked: &Value, text: &str) -> Value {
@@ -194,6 +218,7 @@ impl Frame<'_> {
     }
 }
 
-fn event(frame: &Value) -> Step {
+/// A frame of an event stream.
+pub(super) fn event(frame: &Value) -> Step {
     Step::Send(Bytes::from(format!("data: {frame}\n\n")))
 }

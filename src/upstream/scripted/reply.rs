@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::sync::watch;
 
-use super::{Received, openai};
+use super::{Received, anthropic, openai};
 use crate::upstream::{BodyError, UpstreamError, UpstreamResponse};
 
 /// A door that holds replies until it is opened; once open it stays open. Cheap to clone.
@@ -74,7 +74,7 @@ impl Reply {
         Self { gate: None, kind, headers }
     }
 
-    /// A whole chat answer with this text, as JSON or as a stream, whichever is asked for.
+    /// A whole answer with this text in the request's own protocol, as JSON or as a stream, whichever is asked for.
     pub fn text(text: &str) -> Self {
         Self::of(Kind::Text { text: text.to_owned(), finish: "stop".to_owned() }, HeaderMap::new())
     }
@@ -147,8 +147,8 @@ impl Reply {
             Kind::Fail(error) => return Err(error),
             Kind::Raw(status, steps) => (status, steps, HeaderMap::new()),
             Kind::Text { text, finish } => {
-                let Self { kind: Kind::Raw(status, steps), headers, .. } =
-                    openai::answer(request, context, &text, &finish)
+                let answer = if request.is_anthropics() { anthropic::answer } else { openai::answer };
+                let Self { kind: Kind::Raw(status, steps), headers, .. } = answer(request, context, &text, &finish)
                 else {
                     return Err(UpstreamError::Broken("an answer renders to steps".to_owned()));
                 };

@@ -133,10 +133,45 @@ async fn json_is_given_when_json_is_asked_for() {
 }
 
 #[tokio::test]
+async fn responses_are_answered_in_both_shapes_with_every_field_that_clients_read() {
+    let (upstream, _script) = Scripted::programmable();
+    let post = |body: &Value| UpstreamRequest { path_and_query: "/v1/responses".to_owned(), ..post(body) };
+    let said = json!([{"type": "input_text", "text": "What is the capital of France?"}]);
+    for input in [json!("What is the capital of France?"), json!([{"role": "user", "content": said}])] {
+        let asked = json!({"model": "gpt-5-mini", "input": input, "metadata": {"a": "b"}});
+        let whole: Value =
+            serde_json::from_slice(&read(upstream.send(post(&asked)).await.unwrap()).await.unwrap()).unwrap();
+        assert_eq!((&whole["object"], &whole["status"]), (&json!("response"), &json!("completed")));
+        assert_eq!(whole["output"][0]["content"][0]["text"], "The capital of France is Paris.");
+        assert_eq!((&whole["model"], &whole["metadata"]), (&json!("gpt-5-mini"), &json!({"a": "b"})));
+        let mut streamed = asked.clone();
+        streamed["stream"] = json!(true);
+        let bytes = read(upstream.send(post(&streamed)).await.unwrap()).await.unwrap();
+        let text = std::str::from_utf8(&bytes).unwrap();
+        let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        let events: Vec<Value> = data.map(|data| serde_json::from_str(data).unwrap()).collect();
+        let deltas: String = events.iter().filter_map(|event| event["delta"].as_str()).collect();
+        assert_eq!(deltas, "The capital of France is Paris.");
+        for (number, event) in events.iter().enumerate() {
+            assert_eq!(event["sequence_number"], number);
+        }
+        let last = events.last().unwrap();
+        assert_eq!((&last["type"], &last["response"]["usage"]), (&json!("response.completed"), &whole["usage"]));
+    }
+    let short = json!({"input": "What is the capital of France?", "max_output_tokens": 2});
+    let cut: Value = serde_json::from_slice(&read(upstream.send(post(&short)).await.unwrap()).await.unwrap()).unwrap();
+    assert_eq!(
+        (&cut["status"], &cut["incomplete_details"]["reason"]),
+        (&json!("incomplete"), &json!("max_output_tokens"))
+    );
+    assert_eq!(upstream.send(post(&json!({}))).await.unwrap().status, 400);
+}
+
+#[tokio::test]
 async fn other_paths_and_bad_bodies_get_errors_in_openais_shape() {
     let (upstream, _script) = Scripted::programmable();
     for (method, path, body, status) in [
-        (Method::POST, "/v1/embeddings", "{}", 404),
+        (Method::POST, "/v1/moderations", "{}", 404),
         (Method::GET, "/v1/chat/completions", "", 404),
         (Method::POST, "/v1/chat/completions", "{", 400),
         (Method::POST, "/v1/chat/completions", "{}", 400),

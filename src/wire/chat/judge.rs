@@ -1,13 +1,13 @@
 //! What a `chat.completion` object says, and whether it may be stored (wire.md 3.4).
 
-use std::ops::Range;
-
 use super::usage;
 use crate::{
     outcome::NotStored,
     wire::{
         Description, RecordSettings,
         canonical::{self, Node, Object, Value},
+        fields::is_json,
+        narrow,
     },
 };
 
@@ -53,8 +53,7 @@ fn judge_text(message: &Object<'_>, wants_json: bool) -> Result<(), NotStored> {
     if text.trim().is_empty() {
         return Err(NotStored::EmptyAnswer);
     }
-    let is_json = || serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
-    if wants_json && !is_json() { Err(NotStored::NotJson) } else { Ok(()) }
+    if wants_json && !is_json(&text) { Err(NotStored::NotJson) } else { Ok(()) }
 }
 
 /// Whether the answer calls a tool: such an answer may be found by fingerprint only.
@@ -80,8 +79,4 @@ fn content_text(content: &Node<'_>) -> String {
         Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => String::new(),
     }
-}
-
-fn narrow(span: Range<usize>) -> Option<(u32, u32)> {
-    Some((u32::try_from(span.start).ok()?, u32::try_from(span.end).ok()?))
 }

@@ -7,7 +7,8 @@
 use crate::{
     outcome::NotStored,
     wire::{
-        canonical::{self, Node, Object, Value, compact_into, quote_into},
+        canonical::{self, Node, Object, Value, compact, compact_into, quote_into},
+        extras::{Extra, Extras},
         sse::Frame,
     },
 };
@@ -43,16 +44,6 @@ struct Call {
     /// `function.arguments` or `custom.input`, byte by byte.
     input: String,
     rest: Extras,
-}
-
-/// Members that have no field of their own, in order of appearance.
-#[derive(Debug, Default)]
-struct Extras(Vec<(String, Extra)>);
-
-#[derive(Debug, PartialEq)]
-enum Extra {
-    Text(String),
-    Raw(String),
 }
 
 impl Reduction {
@@ -278,64 +269,20 @@ impl Call {
     }
 }
 
-impl Extras {
-    /// Sets `key`; true when another value was overwritten.
-    fn set(&mut self, key: &str, value: Extra) -> bool {
-        match self.0.iter_mut().find(|(known, _)| known == key) {
-            Some((_, known)) => {
-                let changed = *known != value;
-                *known = value;
-                changed
-            }
-            None => {
-                self.0.push((key.to_owned(), value));
-                false
-            }
-        }
-    }
-
-    /// Appends to the text of `key`; true when a value of another kind was overwritten.
-    fn append(&mut self, key: &str, piece: &str) -> bool {
-        match self.0.iter_mut().find(|(known, _)| known == key) {
-            Some((_, Extra::Text(text))) => {
-                text.push_str(piece);
-                false
-            }
-            _ => self.set(key, Extra::Text(piece.to_owned())),
-        }
-    }
-
-    fn write(&self, out: &mut String) {
-        for (key, value) in &self.0 {
-            out.push(',');
-            quote_into(key, out);
-            out.push(':');
-            match value {
-                Extra::Text(text) => quote_into(text, out),
-                Extra::Raw(raw) => out.push_str(raw),
-            }
-        }
-    }
-}
-
 /// Keeps the first value that says something.
-fn first(slot: &mut Option<String>, value: Option<&str>) {
+pub(in crate::wire) fn first(slot: &mut Option<String>, value: Option<&str>) {
     if slot.is_none() {
         *slot = value.filter(|value| !value.is_empty()).map(str::to_owned);
     }
 }
 
-fn text<'n>(node: &'n Node<'_>) -> Result<&'n str, NotStored> {
+/// A value that must be text.
+pub(in crate::wire) fn text<'n>(node: &'n Node<'_>) -> Result<&'n str, NotStored> {
     node.as_str().ok_or(NotStored::Malformed)
 }
 
-fn compact(node: &Node<'_>, source: &str) -> String {
-    let mut out = String::new();
-    compact_into(node.raw(source), &mut out);
-    out
-}
-
-fn quote_or_null(text: Option<&str>, out: &mut String) {
+/// Appends text as JSON, `null` for none.
+pub(in crate::wire) fn quote_or_null(text: Option<&str>, out: &mut String) {
     match text {
         Some(text) => quote_into(text, out),
         None => out.push_str("null"),

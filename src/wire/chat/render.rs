@@ -1,31 +1,14 @@
-//! A stored answer back in either shape, under a fresh id.
-//!
-//! Text is never unescaped: deltas are cut out of the JSON string as it stands, between characters and escapes.
+//! A stored answer back as an event stream, under a fresh id.
 
 use bytes::Bytes;
 
 use super::strip_usage;
 use crate::wire::{
     Answer, Fresh,
-    canonical::{self, Node, Object, Value, compact_into, quote_into},
-    sse::{Ending, Reader},
+    canonical::{self, Node, Object, Value, quote_into},
+    rendering::{deltas, member_into},
+    sse,
 };
-
-/// A delta is cut before the first space after this many bytes,
-const SHORT: usize = 20;
-/// and at the latest here.
-const LONG: usize = 40;
-
-/// The JSON body: the stored one with `id` and `created` replaced.
-pub(in crate::wire) fn render_json(answer: &Answer, fresh: &Fresh) -> Bytes {
-    let (mut id, mut edits) = (String::new(), Vec::with_capacity(2));
-    quote_into(&fresh.id, &mut id);
-    let created = fresh.created.to_string();
-    edits.extend(answer.id_span.map(|(from, to)| (from as usize..to as usize, id.as_str())));
-    edits.extend(answer.created_span.map(|(from, to)| (from as usize..to as usize, created.as_str())));
-    edits.sort_unstable_by_key(|(range, _)| range.start);
-    Bytes::from(canonical::splice(&answer.body, &edits))
-}
 
 /// The event stream, all frames.
 pub(in crate::wire) fn render_stream(answer: &Answer, fresh: &Fresh, include_usage: bool) -> Bytes {
@@ -111,11 +94,9 @@ impl Writer<'_> {
 
     /// Text in deltas; anything else in one.
     fn text(&mut self, key: &str, node: &Node<'_>) {
-        let raw = node.raw(self.source);
-        let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
         match &node.value {
             Value::String(_) => {
-                for piece in pieces(inner) {
+                for piece in deltas(node, self.source) {
                     self.chunk(|delta, _| {
                         for part in ["\"", key, "\":\"", piece, "\""] {
                             delta.push_str(part);
@@ -166,14 +147,6 @@ impl Writer<'_> {
     }
 }
 
-/// Appends `,"key":value` on one line.
-fn member_into(key: &str, node: &Node<'_>, source: &str, out: &mut String) {
-    out.push(',');
-    quote_into(key, out);
-    out.push(':');
-    compact_into(node.raw(source), out);
-}
-
 /// All calls in one delta. Each needs an `index`, which the JSON shape does not have.
 fn tool_calls_into(calls: &[Node<'_>], source: &str, out: &mut String) {
     out.push_str("\"tool_calls\":[");
@@ -188,41 +161,10 @@ fn tool_calls_into(calls: &[Node<'_>], source: &str, out: &mut String) {
     out.push(']');
 }
 
-/// Cuts the inside of a JSON string into deltas, never inside a character, an escape or a surrogate pair.
-fn pieces(mut rest: &str) -> impl Iterator<Item = &str> {
-    std::iter::from_fn(move || {
-        let bytes = rest.as_bytes();
-        let mut end = 0;
-        while end < bytes.len() && end < LONG && (end < SHORT || bytes.get(end) != Some(&b' ')) {
-            end = (end + unit(bytes.get(end..).unwrap_or_default())).min(bytes.len());
-        }
-        let (piece, after) = rest.split_at_checked(end).filter(|(piece, _)| !piece.is_empty())?;
-        rest = after;
-        Some(piece)
-    })
-}
-
-/// Bytes of the first character as written.
-fn unit(text: &[u8]) -> usize {
-    match text {
-        [b'\\', b'u', b'd' | b'D', b'8'..=b'9' | b'a'..=b'b' | b'A'..=b'B', ..] => 12,
-        [b'\\', b'u', ..] => 6,
-        [b'\\', ..] => 2,
-        [0xF0..=0xFF, ..] => 4,
-        [0xE0..=0xFF, ..] => 3,
-        [0xC0..=0xFF, ..] => 2,
-        _ => 1,
-    }
-}
-
 /// Stored frames again, under a fresh id.
-fn replay(frames: &Bytes, fresh: &Fresh, include_usage: bool) -> Bytes {
-    let (mut reader, mut read, mut out) =
-        (Reader::new(usize::MAX), Vec::new(), Vec::with_capacity(frames.len() + 1024));
-    // Without a limit no frame is too large.
-    let _whole = reader.feed(frames, &mut read);
-    let Ending { frame, .. } = reader.finish();
-    for frame in read.into_iter().chain(frame) {
+pub(in crate::wire) fn replay(frames: &Bytes, fresh: &Fresh, include_usage: bool) -> Bytes {
+    let mut out = Vec::with_capacity(frames.len() + 1024);
+    for frame in sse::frames(frames) {
         let Some(data) = &frame.data else { continue };
         let frame = frame.with_data(&renamed(data, fresh));
         let shown = if include_usage { Some(frame.raw.clone()) } else { strip_usage(&frame) };

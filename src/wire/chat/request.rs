@@ -7,45 +7,28 @@ use bytes::Bytes;
 use super::{
     ChatSettings,
     turns::{self, Turns},
-    upstream_body,
+    upstream_body::upstream_bodies,
 };
 use crate::{
     outcome::BypassReason,
     wire::{
-        ExactOnly, Family, Request, Shape,
+        Echo, ExactOnly, Family, Request, Shape,
         canonical::{self, Encoder, Node, Object},
         directives::Directives,
+        fields::{self, flag, is_empty},
+        openai::{IGNORED, USER, encode_function, is_hot, is_pinned, searches},
     },
 };
 
-/// Fields that shape no answer.
-const IGNORED: [&str; 13] = [
-    "stream",
-    "stream_options",
-    "service_tier",
-    "prompt_cache_key",
-    "prompt_cache_options",
-    "prompt_cache_retention",
-    "cache_control",
-    "diagnostics",
-    "speed",
-    "keep_alive",
-    // Read on their own, below.
-    "store",
-    "max_tokens",
-    "max_completion_tokens",
-];
-
-/// Who asks, in the app's own words.
-const USER: [&str; 3] = ["user", "safety_identifier", "metadata"];
+/// Fields that are no part of the key, or that are read on their own.
+const READ_APART: [&str; 3] = ["store", "max_tokens", "max_completion_tokens"];
 
 /// Parses a request body. `Err` when two readers could understand it differently or it is no chat request: it must go to
 /// the upstream untouched, whose error is then the true one.
 pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Request, BypassReason> {
     let node = canonical::parse(body).map_err(|_| BypassReason::Unparsable)?;
     let root = node.as_object().ok_or(BypassReason::Unparsable)?;
-    let model = root.get("model").and_then(Node::as_str).filter(|model| !model.is_empty());
-    let model = model.ok_or(BypassReason::Unparsable)?;
+    let model = fields::model(root)?;
     let shape = shape(root)?;
     let turns = turns::read(root)?;
     let bypass = bypass(root, model, settings)?.or(turns.bypass);
@@ -59,14 +42,9 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
     let mut last_turn = Encoder::with_capacity(256);
     turns.encode_last(&mut last_turn);
 
-    let ask_usage = settings.add_usage && bypass.is_none();
     let stripped = litellm.as_ref().map(|(member, _)| *member);
-    let (upstream_body, usage_added) = upstream_body::build(body, root, shape, ask_usage, stripped);
-    let plain_body = match usage_added {
-        true => upstream_body::build(body, root, shape, false, stripped).0,
-        false => upstream_body.clone(),
-    };
-    let exact_only = turns.exact_only.or_else(|| pinned(root).then_some(ExactOnly::PinnedSampling));
+    let bodies = upstream_bodies(body, root, shape, settings.add_usage && bypass.is_none(), stripped);
+    let exact_only = turns.exact_only.or_else(|| is_pinned(root).then_some(ExactOnly::PinnedSampling));
     Ok(Request {
         family: Family::Chat,
         model: model.to_owned(),
@@ -80,10 +58,12 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
         max_tokens,
         wants_json: wants_json(root),
         bypass,
-        upstream_body,
-        plain_body,
-        usage_added,
+        upstream_body: bodies.upstream,
+        plain_body: bodies.plain,
+        usage_added: bodies.usage_added,
         body_directives: litellm.map(|(_, directives)| directives).unwrap_or_default(),
+        handles: None,
+        echo: Echo::default(),
     })
 }
 
@@ -95,12 +75,8 @@ fn query(turns: &Turns<'_, '_>, exact_only: Option<ExactOnly>) -> Result<String,
     }
 }
 
-/// A boolean field; `None` of the wrong kind is refused, absent and `null` are `false`.
-fn flag(root: &Object<'_>, key: &str) -> Result<bool, BypassReason> {
-    root.get(key).map_or(Ok(false), |node| node.as_bool().ok_or(BypassReason::Unparsable))
-}
-
-fn shape(root: &Object<'_>) -> Result<Shape, BypassReason> {
+/// The shape asked for: `stream`, and whether the usage chunk is.
+pub(in crate::wire) fn shape(root: &Object<'_>) -> Result<Shape, BypassReason> {
     if !flag(root, "stream")? {
         return Ok(Shape::Json);
     }
@@ -127,27 +103,17 @@ fn wants_json(root: &Object<'_>) -> bool {
     matches!(kind, Some("json_object" | "json_schema"))
 }
 
-fn pinned(root: &Object<'_>) -> bool {
-    root.get("seed").is_some() || root.get("logit_bias").is_some_and(|bias| !is_empty(bias))
-}
-
-fn is_empty(node: &Node<'_>) -> bool {
-    node.as_object().is_some_and(Object::is_empty) || node.as_array().is_some_and(<[_]>::is_empty)
-}
-
 /// The first reason in the request's own fields not to consult the cache.
 fn bypass(root: &Object<'_>, model: &str, settings: &ChatSettings) -> Result<Option<BypassReason>, BypassReason> {
     let n = root.get("n").map_or(Some(1), Node::as_u64).filter(|n| *n > 0).ok_or(BypassReason::Unparsable)?;
-    let temperature = root.get("temperature").map_or(Some(1.0), Node::as_f64).ok_or(BypassReason::Unparsable)?;
-    let explicit = root.get("temperature").is_some();
     let reasons = [
         (n > 1, BypassReason::SeveralChoices),
         (flag(root, "logprobs")? || root.get("top_logprobs").is_some(), BypassReason::Logprobs),
         (root.get("audio").is_some() || speaks(root), BypassReason::Audio),
         (root.get("prediction").is_some(), BypassReason::Prediction),
-        (searches(root, model, settings)?, BypassReason::WebSearch),
+        (searches(root, model, settings) || has_hosted_tools(root)?, BypassReason::WebSearch),
         (flag(root, "store")?, BypassReason::ProviderStore),
-        (explicit && temperature > settings.max_temperature, BypassReason::HotSampling),
+        (is_hot(root, settings)?, BypassReason::HotSampling),
     ];
     Ok(reasons.into_iter().find_map(|(holds, reason)| holds.then_some(reason)))
 }
@@ -157,18 +123,14 @@ fn speaks(root: &Object<'_>) -> bool {
     modalities.iter().any(|mode| mode.as_str() == Some("audio"))
 }
 
-/// Whether the upstream itself looks things up: by model, by option, or by a tool that it hosts.
-fn searches(root: &Object<'_>, model: &str, settings: &ChatSettings) -> Result<bool, BypassReason> {
-    let by_model = settings.search_models.iter().any(|part| model.contains(part.as_str()));
-    let by_option = ["web_search_options", "search_parameters"].iter().any(|key| root.get(key).is_some())
-        || root.get("enable_search").is_some_and(|node| node.as_bool() != Some(false))
-        || root.get("plugins").is_some_and(|node| !is_empty(node));
+/// Whether a tool is the upstream's own, which looks things up.
+fn has_hosted_tools(root: &Object<'_>) -> Result<bool, BypassReason> {
     let tools = match root.get("tools") {
         None => &[],
         Some(tools) => tools.as_array().ok_or(BypassReason::Unparsable)?,
     };
     let hosted = |tool: &Node<'_>| !matches!(tool.get("type").and_then(Node::as_str), Some("function" | "custom"));
-    Ok(by_model || by_option || tools.iter().any(hosted))
+    Ok(tools.iter().any(hosted))
 }
 
 /// Every answer-shaping field but the messages; what equals its own absence is left out.
@@ -187,7 +149,7 @@ fn encode_fields(encoder: &mut Encoder, root: &Object<'_>, settings: &ChatSettin
             "tool_choice" => tools && node.as_str() == Some("auto"),
             "logit_bias" => is_empty(node),
             "logprobs" => node.as_bool() == Some(false),
-            _ => IGNORED.contains(&key) || (!settings.per_user && USER.contains(&key)),
+            _ => IGNORED.contains(&key) || READ_APART.contains(&key) || (!settings.per_user && USER.contains(&key)),
         };
         if absent {
             continue;
@@ -219,11 +181,4 @@ fn encode_tools(encoder: &mut Encoder, tools: &[Node<'_>]) {
         encoder.close_object();
     }
     encoder.close_array();
-}
-
-/// A function's own members; inside its `parameters`, a schema, nothing is taken for a default.
-fn encode_function(encoder: &mut Encoder, function: &Object<'_>) {
-    let blank = |key: &str, node: &Node<'_>| key == "description" && node.as_str() == Some("");
-    let members = function.present().filter(|m| m.key != "cache_control" && !blank(&m.key, &m.node));
-    encoder.members(members);
 }

@@ -5,6 +5,8 @@ use crate::{
     wire::{
         ExactOnly,
         canonical::{Encoder, Member, Node, Object, Value},
+        fields::{is_remote, plain_text},
+        parts,
     },
 };
 
@@ -79,54 +81,16 @@ impl Turns<'_, '_> {
 
 fn user_turns(earlier: &[&Object<'_>], last: &Object<'_>) -> Vec<String> {
     let users = earlier.iter().copied().chain([last]).filter(|message| role(message) == Some("user"));
-    users.map(|message| all_text(message).join("\n")).collect()
-}
-
-/// Every text of a message, also those of parts that say more than their text.
-fn all_text<'n>(message: &'n Object<'_>) -> Vec<&'n str> {
-    let Some(content) = message.get("content") else { return Vec::new() };
-    match content.as_str() {
-        Some(text) => vec![text],
-        None => {
-            let parts = content.as_array().unwrap_or_default();
-            parts.iter().filter_map(|part| part.get("text")?.as_str()).collect()
-        }
-    }
+    users.map(|message| parts::all_text(message.get("content"))).collect()
 }
 
 fn encode_message(encoder: &mut Encoder, message: &Object<'_>, wanted: impl Fn(&Member<'_>) -> bool) {
     encoder.open_object();
     for member in message.present().filter(|member| member.key != "cache_control" && wanted(member)) {
         encoder.text(&member.key);
-        if member.key == "content" { encode_content(encoder, &member.node) } else { encoder.value(&member.node) }
+        if member.key == "content" { parts::encode(encoder, &member.node, "text") } else { encoder.value(&member.node) }
     }
     encoder.close_object();
-}
-
-/// Content as a list of parts: a string is a list of one text part.
-fn encode_content(encoder: &mut Encoder, content: &Node<'_>) {
-    match &content.value {
-        Value::String(text) => {
-            encoder.open_array();
-            encoder.open_object();
-            for word in ["text", text, "type", "text"] {
-                encoder.text(word);
-            }
-            encoder.close_object();
-            encoder.close_array();
-        }
-        Value::Array(parts) => {
-            encoder.open_array();
-            for part in parts {
-                match part.as_object() {
-                    Some(object) => encoder.members(object.present().filter(|member| member.key != "cache_control")),
-                    None => encoder.value(part),
-                }
-            }
-            encoder.close_array();
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => encoder.value(content),
-    }
 }
 
 fn role<'n>(message: &'n Object<'_>) -> Option<&'n str> {
@@ -135,20 +99,7 @@ fn role<'n>(message: &'n Object<'_>) -> Option<&'n str> {
 
 /// A message's text, text parts joined by newlines.
 fn text(message: &Object<'_>) -> String {
-    let Some(content) = message.get("content") else { return String::new() };
-    if let Some(text) = content.as_str() {
-        return text.to_owned();
-    }
-    let parts = content.as_array().unwrap_or_default();
-    parts.iter().filter_map(plain_text).collect::<Vec<_>>().join("\n")
-}
-
-/// The text of a part that is nothing but text.
-fn plain_text<'n>(part: &'n Node<'_>) -> Option<&'n str> {
-    let object = part.as_object()?;
-    let only = object.present().all(|member| matches!(member.key.as_ref(), "type" | "text" | "cache_control"));
-    let is_text = object.get("type").and_then(Node::as_str) == Some("text");
-    object.get("text").and_then(Node::as_str).filter(|_| only && is_text)
+    parts::text(message.get("content"), &["text"])
 }
 
 /// What the messages say together.
@@ -194,20 +145,5 @@ impl Facts {
         } else if is_remote(part) {
             self.bypass.get_or_insert(BypassReason::RemoteContent);
         }
-    }
-}
-
-/// Whether a part names content that lies elsewhere and may change: any URL but a data URL, any uploaded file.
-fn is_remote(node: &Node<'_>) -> bool {
-    match &node.value {
-        Value::Object(object) => object.present().any(|member| {
-            let key = member.key.as_ref();
-            let file = key.ends_with("file_id");
-            let url = key == "url" || key == "uri" || key.ends_with("_url") || key.ends_with("_uri");
-            let elsewhere = |text: &str| file || (url && !text.starts_with("data:"));
-            member.node.as_str().map_or_else(|| is_remote(&member.node), elsewhere)
-        }),
-        Value::Array(items) => items.iter().any(is_remote),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }

@@ -11,15 +11,32 @@ use crate::wire::{
 
 const ASK: &str = "{\"include_usage\":true}";
 
-/// `body` with usage asked for on a stream whose client did not (when `ask_usage`), and without the member `strip`.
-/// Also says whether usage was added.
-pub(super) fn build(
+/// What goes upstream.
+pub(in crate::wire) struct Bodies {
+    /// When the answer is recorded.
+    pub(in crate::wire) upstream: Bytes,
+    /// When the cache is not consulted.
+    pub(in crate::wire) plain: Bytes,
+    /// Usage is asked for in `upstream` although the client did not ask.
+    pub(in crate::wire) usage_added: bool,
+}
+
+/// Both bodies, without the member `strip`; usage is asked for when `ask_usage`, on a stream whose client did not.
+pub(in crate::wire) fn upstream_bodies(
     body: &Bytes,
     root: &Object<'_>,
     shape: Shape,
     ask_usage: bool,
     strip: Option<&Member<'_>>,
-) -> (Bytes, bool) {
+) -> Bodies {
+    let (upstream, usage_added) = build(body, root, shape, ask_usage, strip);
+    let plain = if usage_added { build(body, root, shape, false, strip).0 } else { upstream.clone() };
+    Bodies { upstream, plain, usage_added }
+}
+
+/// `body` with usage asked for on a stream whose client did not (when `ask_usage`), and without the member `strip`.
+/// Also says whether usage was added.
+fn build(body: &Bytes, root: &Object<'_>, shape: Shape, ask_usage: bool, strip: Option<&Member<'_>>) -> (Bytes, bool) {
     let mut edits: Vec<(Range<usize>, &str)> = Vec::new();
     edits.extend(strip.map(|member| (removal(body, member), "")));
     let usage_added = ask_usage && shape == Shape::Stream { include_usage: false };
@@ -36,7 +53,7 @@ pub(super) fn build(
 /// The edit that asks for usage.
 fn usage_edit(body: &[u8], root: &Object<'_>) -> (Range<usize>, &'static str) {
     let Some(options) = root.member("stream_options").map(|member| &member.node) else {
-        // Before the first member: every chat body has one.
+        // Before the first member: every body has one.
         return (just_inside(body, 0), "\"stream_options\":{\"include_usage\":true},");
     };
     let Some(object) = options.as_object() else { return (options.span(), ASK) };

@@ -27,7 +27,7 @@ pub(in crate::wire) fn strip_usage(frame: &Frame) -> Option<Bytes> {
 }
 
 /// The counts of a `usage` object.
-pub(super) fn tokens(usage: &Node<'_>) -> Option<Usage> {
+pub(in crate::wire) fn tokens(usage: &Node<'_>) -> Option<Usage> {
     let count = |key| usage.get(key).and_then(Node::as_u64);
     Some(Usage { input: count("prompt_tokens")?, output: count("completion_tokens")? })
 }

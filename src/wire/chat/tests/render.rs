@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json as value};
 
 use super::*;
-use crate::wire::{Shape, canonical::strategies, error_body};
+use crate::wire::{Echo, Shape, canonical::strategies, error_body};
 
 /// The message that a client adds up from chunks.
 fn added_up(chunks: &[Value]) -> (String, String, Option<String>) {
@@ -36,13 +36,13 @@ fn a_fresh_id_has_the_style_of_the_api_and_is_new() {
 #[test]
 fn an_answer_shared_within_its_own_call_keeps_its_id() {
     let answer = answer(&completion(r#"{"role":"assistant","content":"Hi"}"#, "stop"));
-    assert_eq!(Fresh::original(&answer), Fresh { id: "chatcmpl-up".into(), created: 7 });
+    assert_eq!(Fresh::original(&answer), Fresh { id: "chatcmpl-up".into(), created: 7, echo: Echo::default() });
 }
 
 #[test]
 fn a_json_body_is_kept_byte_for_byte_but_for_id_and_created() {
     let body = "{ \"created\" : 7,\n \"choices\":[{\"message\":{\"content\":\"\\u0041\"},\"finish_reason\":\"stop\"}], \"id\":\"x\" }";
-    let fresh = Fresh { id: "chatcmpl-new".into(), created: 9 };
+    let fresh = Fresh { id: "chatcmpl-new".into(), created: 9, echo: Echo::default() };
     let expected = body.replace(": 7", ": 9").replace("\"x\"", "\"chatcmpl-new\"");
     assert_eq!(answer(body).render_json(&fresh), expected.as_bytes());
 }
