@@ -223,6 +223,8 @@ impl Matcher {
         let known = pairing.and_then(|pairing| self.refused.get(&pairing));
         let verified = match known {
             Some(p) => Ok(p),
+            // Nothing to weigh: the network learnt to tell apart what differs and has never seen the same text twice.
+            None if Reading::of(cached).same_words(&asked.reading) => Ok(PSame::new(1.0)),
             None => verifier.verify(cached, asked.text).await,
         };
         let refused = match verified {

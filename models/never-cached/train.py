@@ -4,8 +4,8 @@
     python train.py
 
 Vectors are those of the embedder (../minilm). Data: policies/*.toml (examples), tests/data/zero-sla/*.jsonl, the seeds of
-fixtures/zero-sla-cases.jsonl, and the groups of ../verifier/data: general questions, but for those named in
-personal.txt. Seeded; the same data give the same weights up to rounding.
+fixtures/zero-sla-cases.jsonl, and the groups of ../verifier/data (general questions, but for those named in
+personal.txt) and general.txt. Seeded; the same data give the same weights up to rounding.
 """
 
 import glob
@@ -31,13 +31,18 @@ HIDDEN = 64
 # Personal questions weigh this much: missing one is the dearer mistake.
 PERSONAL_WEIGHT = 6.0
 # The share of personal questions that must be told, each unseen by the weights that are asked; it sets the threshold.
-TOLD = 0.93
+TOLD = 0.92
 FOLDS = 5
 
 
 def lines(path):
     with open(path, encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+def listed(name):
+    with open(os.path.join(HERE, name), encoding="utf-8") as file:
+        return [line.strip() for line in file if line.strip() and not line.startswith("#")]
 
 
 def questions():
@@ -52,8 +57,8 @@ def questions():
         found += [(line["text"], float(not line.get("cacheable")), "test " + line["text"]) for line in lines(path)]
     for case in lines(os.path.join(ROOT, "fixtures", "zero-sla-cases.jsonl")):
         found.append((case["seed"], float(case["expect"] == "miss"), "case " + case["seed"]))
-    with open(os.path.join(HERE, "personal.txt"), encoding="utf-8") as file:
-        named = {line.strip() for line in file if not line.startswith("#")}
+    named = set(listed("personal.txt"))
+    found += [(text, 0.0, "listed " + text) for text in listed("general.txt")]
     r = random.Random(1)
     for group in data.read_groups()[0]:
         own = group["forms"][0] in named

@@ -202,7 +202,7 @@ settings! {
     /// Vectors of a partition from which on it is searched by graph; below, exactly
     #[arg(long, env = "SEMBLANCE_INDEX_SEAL_AT", value_name = "N", hide_short_help = true)]
     index_seal_at: u64 = "index.seal_at",
-    /// Candidates below this similarity are not looked at (0.40)
+    /// Candidates below this similarity are not looked at (0.50)
     #[arg(long, env = "SEMBLANCE_MATCHER_FLOOR", value_name = "COSINE", hide_short_help = true)]
     matcher_floor: f64 = "matcher.floor",
     /// Least similarity of a semantic hit, where no policy says more (0.90)

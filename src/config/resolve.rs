@@ -273,7 +273,7 @@ impl Check<'_> {
     }
 
     fn matcher(&mut self, typed: &ConfigFile) -> MatcherConfig {
-        let floor = self.number("matcher.floor", typed.matcher_floor.as_ref(), 0.40, 0.0..=1.0);
+        let floor = self.number("matcher.floor", typed.matcher_floor.as_ref(), 0.50, 0.0..=1.0);
         let least = self.number("matcher.min_similarity", typed.matcher_min_similarity.as_ref(), 0.90, 0.0..=1.0);
         if floor > least {
             let (key, guilty) = match (&typed.matcher_min_similarity, &typed.matcher_floor) {

@@ -41,7 +41,7 @@ fn defaults_are_those_that_the_help_promises() {
     assert_eq!(config.timeouts, Settings::default());
     assert_eq!(config.drain, Duration::from_secs(10));
     assert_eq!(config.embedder.timeout, Duration::from_secs(1));
-    assert_eq!(config.matcher, MatcherConfig { floor: 0.40, min_similarity: 0.90, candidates: 8 });
+    assert_eq!(config.matcher, MatcherConfig { floor: 0.50, min_similarity: 0.90, candidates: 8 });
     assert_eq!(config.client_gone, ClientGone::Finish);
     assert!(config.allow_anonymous && config.require_done);
 }

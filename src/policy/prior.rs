@@ -2,7 +2,7 @@
 //! ship.
 //!
 //! A policy's own examples are too few to draw that line sharply: alone they took a quarter of ordinary support
-//! questions for personal ones. The prior was fitted to some thousand personal and many thousand general questions
+//! questions for personal ones. The prior was fitted to some 750 personal and 15,000 general questions
 //! (`models/never-cached/CARD.md`); it is bound to the embedder whose vectors it was fitted to, and other never-cached
 //! categories are told by their examples as before.
 

@@ -5,6 +5,9 @@ use super::numbers::Number;
 use super::text::{self, Token, Unit};
 use super::{aspect, direction, ids, negation, quotes};
 
+/// Texts of up to this many bytes are surely read to their end.
+const READ_WHOLE: usize = 1_000;
+
 /// All slots of one question. Made once for a cached question, and kept.
 #[derive(Debug, Clone)]
 pub struct Reading {
@@ -19,6 +22,10 @@ pub struct Reading {
     pub(super) aspect: aspect::Asked,
     pub(super) direction: direction::Ends,
     pub(super) passive: bool,
+    /// Characters that are neither letters, digits, space nor ordinary punctuation.
+    symbols: String,
+    /// Nothing is quoted and nothing was left unread.
+    is_plain: bool,
 }
 
 impl Reading {
@@ -31,6 +38,8 @@ impl Reading {
         let families = units.iter().flat_map(|u| u.tags).fold(0, |bits, tag| bits | bit(tag.family));
         let numbers = units.iter().filter_map(|u| u.number.map(|n| (n, u.shown.clone()))).collect();
         Self {
+            symbols: text.chars().filter(|&c| is_symbol(c)).collect(),
+            is_plain: text.len() <= READ_WHOLE && !has_quotation(text),
             families,
             numbers,
             ids,
@@ -44,6 +53,17 @@ impl Reading {
         }
     }
 
+    /// Whether both say the same words in the same order, but for case, punctuation and politeness. Texts with quotations
+    /// never do here, for in those every word counts, and neither do long ones, which are not read to their end.
+    pub fn same_words(&self, other: &Self) -> bool {
+        let said = |reading: &Self| -> Vec<String> {
+            let units = reading.units.iter().filter(|unit| unit.class != text::Class::Filler);
+            units.map(|unit| unit.shown.clone()).collect()
+        };
+        let [mine, theirs] = [said(self), said(other)];
+        !mine.is_empty() && mine == theirs && self.symbols == other.symbols && self.is_plain && other.is_plain
+    }
+
     /// Share of function words, in [0, 1]: low in a note, a third or more in a sentence.
     #[expect(clippy::cast_precision_loss, reason = "token counts are small")]
     pub(super) fn function_share(&self) -> f32 {
@@ -55,6 +75,16 @@ impl Reading {
     pub(super) fn has(&self, family: Family) -> bool {
         self.families & bit(family) != 0
     }
+}
+
+fn has_quotation(text: &str) -> bool {
+    let opens = |word: &str| word.starts_with(['\'', '\u{2018}']);
+    text.contains(['"', '`', '\u{201c}', '\u{201d}', '\u{201e}', '\u{ab}', '\u{bb}'])
+        || text.split_whitespace().any(opens)
+}
+
+fn is_symbol(c: char) -> bool {
+    !(c.is_alphanumeric() || c.is_whitespace() || matches!(c, '.' | '?' | '!' | ',' | ';' | ':' | '\'' | '\u{2019}'))
 }
 
 fn bit(family: Family) -> u32 {
@@ -77,4 +107,30 @@ fn rejoin_particles(mut tokens: Vec<Token>) -> Vec<Token> {
         tokens.insert(at + 1, token);
     }
     tokens
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn same(a: &str, b: &str) -> bool {
+        Reading::of(a).same_words(&Reading::of(b))
+    }
+
+    #[test]
+    fn case_punctuation_and_politeness_leave_the_words_the_same() {
+        assert!(same("How do I bake bread?", "how do i bake bread"));
+        assert!(same("How do I bake bread?", "Hi, how do I bake bread please? Thanks!"));
+        assert!(same("What's the return policy?", "what is the return policy"));
+    }
+
+    #[test]
+    fn another_word_order_symbol_or_quotation_does_not() {
+        assert!(!same("How do I bake bread?", "How do I bake rye bread?"));
+        assert!(!same("Does Ann owe Bob?", "Does Bob owe Ann?"));
+        assert!(!same("What is 3 + 4?", "What is 3 * 4?"));
+        assert!(!same("C++ vector", "C vector"));
+        assert!(!same("Translate \"please\" into French", "Translate \"hello\" into French"));
+        assert!(!same("please", "thanks"));
+    }
 }
