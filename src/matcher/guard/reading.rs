@@ -56,12 +56,14 @@ impl Reading {
     /// Whether both say the same words in the same order, but for case, punctuation and politeness. Texts with quotations
     /// never do here, for in those every word counts, and neither do long ones, which are not read to their end.
     pub fn same_words(&self, other: &Self) -> bool {
+        // Where there is nothing but politeness, it is what is said.
+        let only_polite = |reading: &Self| reading.units.iter().all(|unit| unit.class == text::Class::Filler);
+        let every = only_polite(self) || only_polite(other);
         let said = |reading: &Self| -> Vec<String> {
-            let units = reading.units.iter().filter(|unit| unit.class != text::Class::Filler);
+            let units = reading.units.iter().filter(|unit| every || unit.class != text::Class::Filler);
             units.map(|unit| unit.shown.clone()).collect()
         };
-        let [mine, theirs] = [said(self), said(other)];
-        !mine.is_empty() && mine == theirs && self.symbols == other.symbols && self.is_plain && other.is_plain
+        said(self) == said(other) && self.symbols == other.symbols && self.is_plain && other.is_plain
     }
 
     /// Share of function words, in [0, 1]: low in a note, a third or more in a sentence.
@@ -122,6 +124,7 @@ mod tests {
         assert!(same("How do I bake bread?", "how do i bake bread"));
         assert!(same("How do I bake bread?", "Hi, how do I bake bread please? Thanks!"));
         assert!(same("What's the return policy?", "what is the return policy"));
+        assert!(same("Hello", "hello!"));
     }
 
     #[test]
