@@ -22,6 +22,8 @@ pub struct Reading {
     pub(super) aspect: aspect::Asked,
     pub(super) direction: direction::Ends,
     pub(super) passive: bool,
+    /// All that is said, folded, where it is nothing but politeness, which has no units; else empty.
+    courtesy: String,
     /// Characters that are neither letters, digits, space nor ordinary punctuation.
     symbols: String,
     /// Nothing is quoted and nothing was left unread.
@@ -37,7 +39,9 @@ impl Reading {
         let units = text::units(&tokens);
         let families = units.iter().flat_map(|u| u.tags).fold(0, |bits, tag| bits | bit(tag.family));
         let numbers = units.iter().filter_map(|u| u.number.map(|n| (n, u.shown.clone()))).collect();
+        let folded = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
         Self {
+            courtesy: if units.is_empty() { folded(text) } else { String::new() },
             symbols: text.chars().filter(|&c| is_symbol(c)).collect(),
             is_plain: text.len() <= READ_WHOLE && !has_quotation(text),
             families,
@@ -56,14 +60,12 @@ impl Reading {
     /// Whether both say the same words in the same order, but for case, punctuation and politeness. Texts with quotations
     /// never do here, for in those every word counts, and neither do long ones, which are not read to their end.
     pub fn same_words(&self, other: &Self) -> bool {
-        // Where there is nothing but politeness, it is what is said.
-        let only_polite = |reading: &Self| reading.units.iter().all(|unit| unit.class == text::Class::Filler);
-        let every = only_polite(self) || only_polite(other);
-        let said = |reading: &Self| -> Vec<String> {
-            let units = reading.units.iter().filter(|unit| every || unit.class != text::Class::Filler);
-            units.map(|unit| unit.shown.clone()).collect()
-        };
-        said(self) == said(other) && self.symbols == other.symbols && self.is_plain && other.is_plain
+        let said = |reading: &Self| -> Vec<String> { reading.units.iter().map(|unit| unit.shown.clone()).collect() };
+        said(self) == said(other)
+            && self.courtesy == other.courtesy
+            && self.symbols == other.symbols
+            && self.is_plain
+            && other.is_plain
     }
 
     /// Share of function words, in [0, 1]: low in a note, a third or more in a sentence.
