@@ -5,6 +5,7 @@
 
 pub mod canonical;
 pub mod chat;
+mod chunks;
 mod completions;
 pub mod directives;
 mod echo;
@@ -24,6 +25,7 @@ use std::{ops::Range, time::Duration};
 use bytes::Bytes;
 use http::HeaderMap;
 
+use canonical::Node;
 pub use echo::Echo;
 pub use recorder::{BodyKind, Finished, RecordSettings, Recorder};
 
@@ -221,6 +223,26 @@ struct Description {
     text: String,
     model: String,
     usage: Option<Usage>,
+}
+
+impl Description {
+    /// What most protocols write alike: `id`, `model`, `usage`, and at `created`, if anywhere, the second of its making.
+    fn of(
+        root: &Node<'_>,
+        created: Option<&str>,
+        text: String,
+        tokens: impl FnOnce(&Node<'_>) -> Option<Usage>,
+    ) -> Self {
+        let id = root.get("id").filter(|id| id.as_str().is_some());
+        let created = created.and_then(|key| root.get(key)).filter(|created| created.as_f64().is_some());
+        Self {
+            id_span: id.map(Node::span).and_then(narrow),
+            created_span: created.map(Node::span).and_then(narrow),
+            text,
+            model: root.get("model").and_then(Node::as_str).unwrap_or_default().to_owned(),
+            usage: root.get("usage").and_then(tokens),
+        }
+    }
 }
 
 impl Answer {

@@ -18,6 +18,8 @@ mod tests;
 
 use std::{borrow::Cow, ops::Range};
 
+use bytes::Bytes;
+
 pub use parse::{MAX_DEPTH, parse};
 
 /// Why bytes are not taken as one unambiguous JSON value.
@@ -342,6 +344,11 @@ pub fn splice(source: &[u8], edits: &[(Range<usize>, &str)]) -> Vec<u8> {
     }
     out.extend_from_slice(source.get(from..).unwrap_or_default());
     out
+}
+
+/// `source` without `member`; the same bytes when there is none to leave out.
+pub fn without(source: &Bytes, member: Option<&Member<'_>>) -> Bytes {
+    member.map_or_else(|| source.clone(), |member| Bytes::from(splice(source, &[(removal(source, member), "")])))
 }
 
 /// The byte range that removes `member` from its object in `source`, together with one comma if it has a neighbour.

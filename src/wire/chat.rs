@@ -1,10 +1,10 @@
 //! OpenAI chat completions: bodies, streams and errors of `/v1/chat/completions`, and of the many servers that speak it.
 //!
-//! `request` decides what goes into the key, `reduce` turns an event stream into the object the non-streaming API would
-//! have returned, `judge` says whether that may be stored, `render` turns it back into either shape.
+//! `request` decides what goes into the key, `reduce` adds up what an event stream says, `judge` says whether that may
+//! be stored, `render` turns it back into either shape.
 
 mod judge;
-pub(super) mod reduce;
+mod reduce;
 mod render;
 mod request;
 #[cfg(test)]
@@ -15,7 +15,7 @@ mod usage;
 
 pub(super) use judge::{calls_tools, describe, judge};
 pub(super) use reduce::Reduction;
-pub(super) use render::{render_stream, replay};
+pub(super) use render::render_stream;
 pub(super) use request::{parse, shape};
 pub(super) use upstream_body::upstream_bodies;
 pub(super) use usage::{strip_usage, tokens};

@@ -7,7 +7,6 @@ use super::{
     chat::ChatSettings,
     fields::is_empty,
 };
-use crate::outcome::BypassReason;
 
 /// Fields that shape no answer.
 pub(super) const IGNORED: [&str; 10] = [
@@ -29,12 +28,6 @@ pub(super) const USER: [&str; 3] = ["user", "safety_identifier", "metadata"];
 /// Sampling was pinned or biased: such a request is found by its fingerprint only.
 pub(super) fn is_pinned(root: &Object<'_>) -> bool {
     root.get("seed").is_some() || root.get("logit_bias").is_some_and(|bias| !is_empty(bias))
-}
-
-/// An explicit temperature above the ceiling.
-pub(super) fn is_hot(root: &Object<'_>, settings: &ChatSettings) -> Result<bool, BypassReason> {
-    let Some(node) = root.get("temperature") else { return Ok(false) };
-    Ok(node.as_f64().ok_or(BypassReason::Unparsable)? > settings.max_temperature)
 }
 
 /// Whether the upstream looks things up by itself, by model or by option.

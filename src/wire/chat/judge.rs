@@ -6,8 +6,7 @@ use crate::{
     wire::{
         Description, RecordSettings,
         canonical::{self, Node, Object, Value},
-        fields::is_json,
-        narrow,
+        fields::judge_text,
     },
 };
 
@@ -15,15 +14,8 @@ use crate::{
 pub(in crate::wire) fn describe(body: &[u8]) -> Option<Description> {
     let root = canonical::parse(body).ok()?;
     let message = choices(&root).first()?.get("message")?;
-    let id = root.get("id").filter(|id| id.as_str().is_some()).map(Node::span);
-    let created = root.get("created").filter(|created| created.as_f64().is_some()).map(Node::span);
-    Some(Description {
-        id_span: id.and_then(narrow),
-        created_span: created.and_then(narrow),
-        text: message.get("content").map(content_text).unwrap_or_default(),
-        model: root.get("model").and_then(Node::as_str).unwrap_or_default().to_owned(),
-        usage: root.get("usage").and_then(usage::tokens),
-    })
+    let text = message.get("content").map(content_text).unwrap_or_default();
+    Some(Description::of(&root, Some("created"), text, usage::tokens))
 }
 
 /// Whether a whole answer may be stored.
@@ -38,7 +30,7 @@ pub(in crate::wire) fn judge(body: &[u8], settings: &RecordSettings, wants_json:
         return Err(NotStored::Refusal);
     }
     match choice.get("finish_reason").and_then(Node::as_str) {
-        Some("stop") if !has_calls(message) => judge_text(message, wants_json),
+        Some("stop") if !has_calls(message) => judge_text(&said(message), wants_json),
         Some("stop" | "tool_calls" | "function_call") if !settings.allow_tool_calls => Err(NotStored::FinishTool),
         Some("stop" | "tool_calls" | "function_call") if has_calls(message) => Ok(()),
         Some("stop" | "tool_calls" | "function_call") => Err(NotStored::EmptyAnswer),
@@ -48,19 +40,15 @@ pub(in crate::wire) fn judge(body: &[u8], settings: &RecordSettings, wants_json:
     }
 }
 
-fn judge_text(message: &Object<'_>, wants_json: bool) -> Result<(), NotStored> {
-    let text = message.get("content").map(content_text).unwrap_or_default();
-    if text.trim().is_empty() {
-        return Err(NotStored::EmptyAnswer);
-    }
-    if wants_json && !is_json(&text) { Err(NotStored::NotJson) } else { Ok(()) }
-}
-
 /// Whether the answer calls a tool: such an answer may be found by fingerprint only.
 pub(in crate::wire) fn calls_tools(body: &[u8]) -> bool {
     let Ok(root) = canonical::parse(body) else { return false };
     let messages = choices(&root).iter().filter_map(|choice| choice.get("message")?.as_object());
     messages.into_iter().any(has_calls)
+}
+
+fn said(message: &Object<'_>) -> String {
+    message.get("content").map(content_text).unwrap_or_default()
 }
 
 fn choices<'n, 'a>(root: &'n Node<'a>) -> &'n [Node<'a>] {

@@ -4,19 +4,14 @@
 
 use bytes::Bytes;
 
-use super::{
-    ChatSettings,
-    turns::{self, Turns},
-    upstream_body::upstream_bodies,
-};
+use super::{ChatSettings, turns, upstream_body::upstream_bodies};
 use crate::{
     outcome::BypassReason,
     wire::{
         Echo, ExactOnly, Family, Request, Shape,
         canonical::{self, Encoder, Node, Object},
-        directives::Directives,
-        fields::{self, flag, is_empty},
-        openai::{IGNORED, USER, encode_function, is_hot, is_pinned, searches},
+        fields::{self, flag, is_default_temperature, is_empty, is_hot},
+        openai::{IGNORED, USER, encode_function, is_pinned, searches},
     },
 };
 
@@ -33,8 +28,7 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
     let turns = turns::read(root)?;
     let bypass = bypass(root, model, settings)?.or(turns.bypass);
     let max_tokens = max_tokens(root)?;
-    let cache = root.member("cache").map(|member| (member, Directives::from_body(&member.node)));
-    let litellm = cache.and_then(|(member, directives)| Some((member, directives?)));
+    let litellm = fields::litellm(root);
 
     let mut partition = Encoder::with_capacity(body.len() + 256);
     encode_fields(&mut partition, root, settings, litellm.is_some());
@@ -51,7 +45,7 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
         shape,
         partition: partition.into_bytes(),
         last_turn: last_turn.into_bytes(),
-        query: query(&turns, exact_only),
+        query: fields::query(&turns.query, exact_only),
         user_turns: turns.user_turns,
         first_turn: turns.first_turn,
         system: turns.system,
@@ -65,14 +59,6 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
         handles: None,
         echo: Echo::default(),
     })
-}
-
-fn query(turns: &Turns<'_, '_>, exact_only: Option<ExactOnly>) -> Result<String, ExactOnly> {
-    match exact_only {
-        Some(why) => Err(why),
-        None if turns.query.trim().is_empty() => Err(ExactOnly::EmptyQuery),
-        None => Ok(turns.query.clone()),
-    }
 }
 
 /// The shape asked for: `stream`, and whether the usage chunk is.
@@ -90,8 +76,7 @@ pub(in crate::wire) fn shape(root: &Object<'_>) -> Result<Shape, BypassReason> {
 fn max_tokens(root: &Object<'_>) -> Result<Option<u64>, BypassReason> {
     let mut limit: Option<u64> = None;
     for key in ["max_tokens", "max_completion_tokens"] {
-        if let Some(node) = root.get(key) {
-            let asked = node.as_u64().ok_or(BypassReason::Unparsable)?;
+        if let Some(asked) = fields::count(root, key)? {
             limit = Some(limit.map_or(asked, |limit| limit.min(asked)));
         }
     }
@@ -125,12 +110,8 @@ fn speaks(root: &Object<'_>) -> bool {
 
 /// Whether a tool is the upstream's own, which looks things up.
 fn has_hosted_tools(root: &Object<'_>) -> Result<bool, BypassReason> {
-    let tools = match root.get("tools") {
-        None => &[],
-        Some(tools) => tools.as_array().ok_or(BypassReason::Unparsable)?,
-    };
     let hosted = |tool: &Node<'_>| !matches!(tool.get("type").and_then(Node::as_str), Some("function" | "custom"));
-    Ok(tools.iter().any(hosted))
+    Ok(fields::tools(root)?.iter().any(hosted))
 }
 
 /// Every answer-shaping field but the messages; what equals its own absence is left out.
@@ -144,7 +125,7 @@ fn encode_fields(encoder: &mut Encoder, root: &Object<'_>, settings: &ChatSettin
             "cache" => litellm,
             // Anything else was refused or bypasses.
             "n" => true,
-            "temperature" => settings.default_temperature.is_some() && node.as_f64() == settings.default_temperature,
+            "temperature" => is_default_temperature(node, settings),
             "tools" => !tools,
             "tool_choice" => tools && node.as_str() == Some("auto"),
             "logit_bias" => is_empty(node),

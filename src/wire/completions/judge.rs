@@ -6,7 +6,7 @@ use crate::{
         Description,
         canonical::{self, Node},
         chat::tokens,
-        narrow,
+        fields::judge_text,
     },
 };
 
@@ -14,15 +14,7 @@ use crate::{
 pub(in crate::wire) fn describe(body: &[u8]) -> Option<Description> {
     let root = canonical::parse(body).ok()?;
     let text = choices(&root).first()?.get("text")?.as_str()?;
-    let id = root.get("id").filter(|id| id.as_str().is_some()).map(Node::span);
-    let created = root.get("created").filter(|created| created.as_f64().is_some()).map(Node::span);
-    Some(Description {
-        id_span: id.and_then(narrow),
-        created_span: created.and_then(narrow),
-        text: text.to_owned(),
-        model: root.get("model").and_then(Node::as_str).unwrap_or_default().to_owned(),
-        usage: root.get("usage").and_then(tokens),
-    })
+    Some(Description::of(&root, Some("created"), text.to_owned(), tokens))
 }
 
 /// Whether a whole answer may be stored.
@@ -34,8 +26,7 @@ pub(in crate::wire) fn judge(body: &[u8]) -> Result<(), NotStored> {
     let [choice] = choices(&root) else { return Err(NotStored::Malformed) };
     let text = choice.get("text").and_then(Node::as_str).ok_or(NotStored::Malformed)?;
     match choice.get("finish_reason").and_then(Node::as_str) {
-        Some("stop") if text.trim().is_empty() => Err(NotStored::EmptyAnswer),
-        Some("stop") => Ok(()),
+        Some("stop") => judge_text(text, false),
         Some("length") => Err(NotStored::FinishLength),
         Some("content_filter") => Err(NotStored::FinishFilter),
         _ => Err(NotStored::FinishOther),

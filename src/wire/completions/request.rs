@@ -11,9 +11,8 @@ use crate::{
         Echo, ExactOnly, Family, Request,
         canonical::{self, Encoder, Node, Object, Value},
         chat::{ChatSettings, shape, upstream_bodies},
-        directives::Directives,
-        fields::{self, flag, is_empty},
-        openai::{IGNORED, USER, is_hot},
+        fields::{self, flag, is_default_temperature, is_empty, is_hot},
+        openai::{IGNORED, USER},
     },
 };
 
@@ -25,13 +24,9 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
     let model = fields::model(root)?;
     let shape = shape(root)?;
     let prompt = Prompt::of(root.get("prompt"))?;
-    let max_tokens = match root.get("max_tokens") {
-        None => None,
-        Some(limit) => Some(limit.as_u64().ok_or(BypassReason::Unparsable)?),
-    };
+    let max_tokens = fields::count(root, "max_tokens")?;
     let bypass = bypass(root, settings)?.or_else(|| prompt.several.then_some(BypassReason::SeveralChoices));
-    let cache = root.member("cache").map(|member| (member, Directives::from_body(&member.node)));
-    let litellm = cache.and_then(|(member, directives)| Some((member, directives?)));
+    let litellm = fields::litellm(root);
 
     let mut last_turn = Encoder::with_capacity(256);
     last_turn.value(prompt.node);
@@ -114,7 +109,7 @@ fn partition(root: &Object<'_>, settings: &ChatSettings, litellm: bool, limited:
             "cache" => litellm,
             // More was refused or bypasses.
             "n" | "best_of" => true,
-            "temperature" => settings.default_temperature.is_some() && node.as_f64() == settings.default_temperature,
+            "temperature" => is_default_temperature(node, settings),
             "logit_bias" => is_empty(node),
             "echo" => node.as_bool() == Some(false),
             _ => IGNORED.contains(&key) || (!settings.per_user && USER.contains(&key)),

@@ -98,8 +98,7 @@ pub fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Batch, BypassReaso
     let root = node.as_object().ok_or(BypassReason::Unparsable)?;
     let model = fields::model(root)?;
     let input = root.get("input").ok_or(BypassReason::Unparsable)?;
-    let cache = root.member("cache").map(|member| (member, Directives::from_body(&member.node)));
-    let litellm = cache.and_then(|(member, directives)| Some((member, directives?)));
+    let litellm = fields::litellm(root);
     Ok(Batch {
         model: model.to_owned(),
         encoding: encoding(root)?,

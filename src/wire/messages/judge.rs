@@ -5,8 +5,7 @@ use crate::{
     wire::{
         Description, RecordSettings, Usage,
         canonical::{self, Node},
-        fields::is_json,
-        narrow,
+        fields::judge_text,
     },
 };
 
@@ -14,14 +13,7 @@ use crate::{
 pub(in crate::wire) fn describe(body: &[u8]) -> Option<Description> {
     let root = canonical::parse(body).ok()?;
     let content = content(&root)?;
-    let id = root.get("id").filter(|id| id.as_str().is_some()).map(Node::span);
-    Some(Description {
-        id_span: id.and_then(narrow),
-        created_span: None,
-        text: text(content),
-        model: root.get("model").and_then(Node::as_str).unwrap_or_default().to_owned(),
-        usage: root.get("usage").and_then(tokens),
-    })
+    Some(Description::of(&root, None, text(content), tokens))
 }
 
 /// Whether a whole answer may be stored.
@@ -50,13 +42,6 @@ pub(in crate::wire) fn judge(body: &[u8], settings: &RecordSettings, wants_json:
         return Err(NotStored::Malformed);
     }
     if calls { Ok(()) } else { judge_text(&text(content), wants_json) }
-}
-
-fn judge_text(text: &str, wants_json: bool) -> Result<(), NotStored> {
-    if text.trim().is_empty() {
-        return Err(NotStored::EmptyAnswer);
-    }
-    if wants_json && !is_json(text) { Err(NotStored::NotJson) } else { Ok(()) }
 }
 
 /// Whether the answer calls a tool: such an answer may be found by fingerprint only.

@@ -5,18 +5,14 @@
 
 use bytes::Bytes;
 
-use super::{
-    blocks,
-    turns::{self, Turns},
-};
+use super::{blocks, turns};
 use crate::{
     outcome::BypassReason,
     wire::{
-        Echo, ExactOnly, Family, Request, Shape,
+        Echo, Family, Request, Shape,
         canonical::{self, Encoder, Node, Object},
         chat::ChatSettings,
-        directives::Directives,
-        fields::{self, flag, is_empty},
+        fields::{self, flag, is_default_temperature, is_empty, is_hot},
     },
 };
 
@@ -43,13 +39,9 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
     // The API counts tokens on every stream.
     let shape = if flag(root, "stream")? { Shape::Stream { include_usage: true } } else { Shape::Json };
     let turns = turns::read(root)?;
-    let max_tokens = match root.get("max_tokens") {
-        None => None,
-        Some(node) => Some(node.as_u64().ok_or(BypassReason::Unparsable)?),
-    };
+    let max_tokens = fields::count(root, "max_tokens")?;
     let bypass = bypass(root, max_tokens, settings)?.or(turns.bypass);
-    let cache = root.member("cache").map(|member| (member, Directives::from_body(&member.node)));
-    let litellm = cache.and_then(|(member, directives)| Some((member, directives?)));
+    let litellm = fields::litellm(root);
 
     let mut partition = Encoder::with_capacity(body.len() + 256);
     encode_fields(&mut partition, root, settings, litellm.is_some());
@@ -57,17 +49,14 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
     let mut last_turn = Encoder::with_capacity(256);
     turns.encode_last(&mut last_turn);
 
-    let upstream_body = match &litellm {
-        Some((member, _)) => Bytes::from(canonical::splice(body, &[(canonical::removal(body, member), "")])),
-        None => body.clone(),
-    };
+    let upstream_body = canonical::without(body, litellm.as_ref().map(|(member, _)| *member));
     Ok(Request {
         family: Family::Messages,
         model: model.to_owned(),
         shape,
         partition: partition.into_bytes(),
         last_turn: last_turn.into_bytes(),
-        query: query(&turns),
+        query: fields::query(&turns.query, turns.exact_only),
         user_turns: turns.user_turns,
         first_turn: turns.first_turn,
         system: turns.system,
@@ -81,14 +70,6 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
         handles: None,
         echo: Echo::default(),
     })
-}
-
-fn query(turns: &Turns<'_, '_>) -> Result<String, ExactOnly> {
-    match turns.exact_only {
-        Some(why) => Err(why),
-        None if turns.query.trim().is_empty() => Err(ExactOnly::EmptyQuery),
-        None => Ok(turns.query.clone()),
-    }
 }
 
 fn wants_json(root: &Object<'_>) -> bool {
@@ -106,10 +87,6 @@ fn bypass(
     max_tokens: Option<u64>,
     settings: &ChatSettings,
 ) -> Result<Option<BypassReason>, BypassReason> {
-    let temperature = match root.get("temperature") {
-        None => None,
-        Some(node) => Some(node.as_f64().ok_or(BypassReason::Unparsable)?),
-    };
     let kept = ["container", "thread"].iter().any(|key| root.get(key).is_some());
     let servers = root.get("mcp_servers").is_some_and(|servers| !is_empty(servers));
     let reasons = [
@@ -117,16 +94,14 @@ fn bypass(
         (servers, Some(BypassReason::HostedTool)),
         (true, hosted_tool(root)?),
         (max_tokens == Some(0), Some(BypassReason::WarmUp)),
-        (temperature.is_some_and(|asked| asked > settings.max_temperature), Some(BypassReason::HotSampling)),
+        (is_hot(root, settings)?, Some(BypassReason::HotSampling)),
     ];
     Ok(reasons.into_iter().find_map(|(holds, reason)| reason.filter(|_| holds)))
 }
 
 /// Why a tool's answers are not the client's, if there is such a tool.
 fn hosted_tool(root: &Object<'_>) -> Result<Option<BypassReason>, BypassReason> {
-    let Some(tools) = root.get("tools") else { return Ok(None) };
-    let tools = tools.as_array().ok_or(BypassReason::Unparsable)?;
-    Ok(tools.iter().find_map(|tool| match tool.get("type").and_then(Node::as_str) {
+    Ok(fields::tools(root)?.iter().find_map(|tool| match tool.get("type").and_then(Node::as_str) {
         None if tool.get("type").is_none() => None,
         Some("custom") => None,
         Some(kind) if CLIENT_TOOLS.iter().any(|known| kind.starts_with(known)) => None,
@@ -145,7 +120,7 @@ fn encode_fields(encoder: &mut Encoder, root: &Object<'_>, settings: &ChatSettin
             "messages" => true,
             "cache" => litellm,
             "metadata" => !settings.per_user,
-            "temperature" => settings.default_temperature.is_some() && node.as_f64() == settings.default_temperature,
+            "temperature" => is_default_temperature(node, settings),
             "tools" => !tools,
             "tool_choice" => tools && is_auto(node),
             "system" | "stop_sequences" | "mcp_servers" => is_empty(node),

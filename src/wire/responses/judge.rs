@@ -6,8 +6,7 @@ use crate::{
     wire::{
         Description, RecordSettings, Usage,
         canonical::{self, Node},
-        fields::is_json,
-        narrow,
+        fields::judge_text,
     },
 };
 
@@ -18,17 +17,7 @@ pub(in crate::wire) fn describe(body: &[u8]) -> Option<Description> {
     output(&root)?;
     let ended = |status: &Node<'_>| matches!(status.as_str(), Some("completed" | "incomplete" | "failed"));
     root.get("status").is_none_or(ended).then_some(())?;
-    Some(Description {
-        id_span: root.get("id").filter(|id| id.as_str().is_some()).map(Node::span).and_then(narrow),
-        created_span: root
-            .get("created_at")
-            .filter(|created| created.as_f64().is_some())
-            .map(Node::span)
-            .and_then(narrow),
-        text: text(&root),
-        model: root.get("model").and_then(Node::as_str).unwrap_or_default().to_owned(),
-        usage: root.get("usage").and_then(tokens),
-    })
+    Some(Description::of(&root, Some("created_at"), text(&root), tokens))
 }
 
 /// Whether a whole answer may be stored.
@@ -47,11 +36,7 @@ pub(in crate::wire) fn judge(body: &[u8], settings: &RecordSettings, wants_json:
     for item in items {
         judge_item(item, settings)?;
     }
-    let text = text(&root);
-    if text.trim().is_empty() {
-        return if items.iter().any(is_call) { Ok(()) } else { Err(NotStored::EmptyAnswer) };
-    }
-    if wants_json && !items.iter().any(is_call) && !is_json(&text) { Err(NotStored::NotJson) } else { Ok(()) }
+    if items.iter().any(is_call) { Ok(()) } else { judge_text(&text(&root), wants_json) }
 }
 
 fn incomplete(root: &Node<'_>) -> NotStored {

@@ -11,11 +11,10 @@ use crate::{
     outcome::BypassReason,
     wire::{
         Echo, ExactOnly, Family, Request, Shape,
-        canonical::{self, Encoder, Member, Node, Object, Value, removal, splice},
+        canonical::{self, Encoder, Member, Node, Object, Value},
         chat::ChatSettings,
-        directives::Directives,
-        fields::{flag, is_empty},
-        openai::{IGNORED, USER, encode_function, is_hot, is_pinned, searches},
+        fields::{self, flag, is_default_temperature, is_empty, is_hot},
+        openai::{IGNORED, USER, encode_function, is_pinned, searches},
     },
 };
 
@@ -43,8 +42,7 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
     let root = node.as_object().ok_or(BypassReason::Unparsable)?;
     let source = std::str::from_utf8(body).map_err(|_| BypassReason::Unparsable)?;
     let model = root.get("model").and_then(Node::as_str).unwrap_or_default();
-    let cache = root.member("cache").map(|member| (member, Directives::from_body(&member.node)));
-    let litellm = cache.and_then(|(member, directives)| Some((member, directives?)));
+    let litellm = fields::litellm(root);
     let (bypass, input) = match bypass(root, model, settings)? {
         // What the provider's memory completes need not be whole here.
         Some(why) => (Some(why), Input::default()),
@@ -60,21 +58,19 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
     let mut last_turn = Encoder::with_capacity(256);
     input.encode_last(&mut last_turn);
 
-    let upstream_body = match &litellm {
-        Some((member, _)) => Bytes::from(splice(body, &[(removal(body, member), "")])),
-        None => body.clone(),
-    };
+    let upstream_body = canonical::without(body, litellm.as_ref().map(|(member, _)| *member));
+    let exact_only = input.exact_only.or_else(|| is_pinned(root).then_some(ExactOnly::PinnedSampling));
     Ok(Request {
         family: Family::Responses,
         model: model.to_owned(),
         shape: if flag(root, "stream")? { Shape::Stream { include_usage: true } } else { Shape::Json },
         partition: partition.into_bytes(),
         last_turn: last_turn.into_bytes(),
-        query: query(&input, root),
+        query: fields::query(&input.query, exact_only),
         user_turns: input.user_turns,
         first_turn: input.first_turn,
         system: input.system,
-        max_tokens: max_tokens(root)?,
+        max_tokens: fields::count(root, "max_output_tokens")?,
         wants_json: wants_json(root),
         bypass,
         plain_body: upstream_body.clone(),
@@ -84,18 +80,6 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
         handles: Some(HANDLES),
         echo: Echo::of(root, source, &ECHOED),
     })
-}
-
-fn query(input: &Input<'_, '_>, root: &Object<'_>) -> Result<String, ExactOnly> {
-    match input.exact_only.or_else(|| is_pinned(root).then_some(ExactOnly::PinnedSampling)) {
-        Some(why) => Err(why),
-        None if input.query.trim().is_empty() => Err(ExactOnly::EmptyQuery),
-        None => Ok(input.query.clone()),
-    }
-}
-
-fn max_tokens(root: &Object<'_>) -> Result<Option<u64>, BypassReason> {
-    root.get("max_output_tokens").map(|node| node.as_u64().ok_or(BypassReason::Unparsable)).transpose()
 }
 
 fn wants_json(root: &Object<'_>) -> bool {
@@ -134,11 +118,7 @@ fn asks_logprobs(root: &Object<'_>) -> bool {
 
 /// Whether a tool runs at the provider: all but functions, which run at the client.
 fn hosted_tool(root: &Object<'_>) -> Result<Option<BypassReason>, BypassReason> {
-    let tools = match root.get("tools") {
-        None => &[],
-        Some(tools) => tools.as_array().ok_or(BypassReason::Unparsable)?,
-    };
-    Ok(tools.iter().find_map(|tool| match super::kind(tool) {
+    Ok(fields::tools(root)?.iter().find_map(|tool| match super::kind(tool) {
         "function" | "custom" => None,
         kind if kind.starts_with("web_search") => Some(BypassReason::WebSearch),
         _ => Some(BypassReason::HostedTool),
@@ -153,7 +133,7 @@ fn encode_fields(encoder: &mut Encoder, root: &Object<'_>, settings: &ChatSettin
         let (key, node) = (member.key.as_ref(), &member.node);
         let absent = match key {
             "cache" => litellm,
-            "temperature" => settings.default_temperature.is_some() && node.as_f64() == settings.default_temperature,
+            "temperature" => is_default_temperature(node, settings),
             "tools" => !tools,
             "tool_choice" => tools && node.as_str() == Some("auto"),
             "include" | "logit_bias" => is_empty(node),
