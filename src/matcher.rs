@@ -184,6 +184,18 @@ impl Matcher {
         let hard = differences.iter().find(|(slot, _)| !overrules(*slot));
         let told = hard.or_else(|| differences.first());
         let (least, bar) = self.bars(terms, told.is_some());
+        // A slot that differs says more than a similarity that is too low.
+        let refused = if hard.is_some() {
+            Some(MissReason::GuardRejected)
+        } else if similarity.get() < least {
+            Some(MissReason::BelowThreshold)
+        } else if bar.is_none() {
+            Some(MissReason::ExactOnly)
+        } else {
+            None
+        };
+        // Nothing to weigh: the network learnt to tell apart what differs and has never seen the same text twice.
+        let certain = refused.is_none() && self.verifier.is_some() && reading.same_words(&asked.reading);
         let judgement = Judgement {
             decision: "miss",
             similarity,
@@ -192,22 +204,13 @@ impl Matcher {
                 slot: told.map(|(slot, _)| slot.as_str()),
                 detail: told.map(|(_, detail)| detail.clone()),
             },
-            p_same: None,
+            p_same: certain.then(|| PSame::new(1.0)),
             bar: bar.unwrap_or(1.0),
             margin: self.verifier.is_none().then_some(similarity.get() - least),
             reason: "",
             refused: None,
         };
-        // A slot that differs says more than a similarity that is too low.
-        judgement.settled(if hard.is_some() {
-            Some(MissReason::GuardRejected)
-        } else if similarity.get() < least {
-            Some(MissReason::BelowThreshold)
-        } else if bar.is_none() {
-            Some(MissReason::ExactOnly)
-        } else {
-            None
-        })
+        judgement.settled(refused)
     }
 
     /// The second step: the verifier's word on a pair that passed the first. `pairing` lets a refusal be remembered, so
@@ -220,11 +223,9 @@ impl Matcher {
         pairing: Option<Pairing>,
     ) -> Judgement {
         let Some(verifier) = &self.verifier else { return screened };
-        let known = pairing.and_then(|pairing| self.refused.get(&pairing));
+        let known = screened.p_same.or_else(|| pairing.and_then(|pairing| self.refused.get(&pairing)));
         let verified = match known {
             Some(p) => Ok(p),
-            // Nothing to weigh: the network learnt to tell apart what differs and has never seen the same text twice.
-            None if Reading::of(cached).same_words(&asked.reading) => Ok(PSame::new(1.0)),
             None => verifier.verify(cached, asked.text).await,
         };
         let refused = match verified {

@@ -12,7 +12,6 @@ The bars are the verifier's alone: behind the guard, which only refuses, they ar
 
 import argparse
 import json
-import math
 import os
 import pathlib
 import random
@@ -23,6 +22,7 @@ import blake3
 import numpy as np
 import torch
 
+import bars
 import data
 import net
 import score
@@ -30,7 +30,6 @@ import score
 sys.path.insert(0, os.path.join(data.HERE, ".."))
 import export  # noqa: E402
 
-BUDGETS = [0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001]
 
 
 def pack(model, out):
@@ -89,19 +88,7 @@ def ece(p, y, w, bins=15):
     return float(total / w.sum())
 
 
-def upper(bad, n, sure=0.95):
-    """One-sided Clopper-Pearson bound of a share of which `bad` (may be fractional) of `n` were seen."""
-    lo, hi = bad / n, 1.0
-    for _ in range(60):
-        mid = (lo + hi) / 2
-        # P(X <= bad) under mid, by the incomplete beta function's continued form through a sum.
-        k = math.ceil(bad)
-        logs = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * math.log(mid) + (n - i) * math.log1p(-min(mid, 1 - 1e-12)) for i in range(k + 1)]
-        lo, hi = (mid, hi) if sum(map(math.exp, logs)) > 1 - sure else (lo, mid)
-    return hi
-
-
-def bars(p, pairs, w):
+def own_bars(p, pairs, w):
     """[budget, bar] for each budget that the data can vouch for.
 
     The wrong share of what is served is bounded: near misses served (upper bound over near misses, each counted once)
@@ -111,11 +98,11 @@ def bars(p, pairs, w):
     n = len({(x[4], x[3], x[5]) for x in pairs if not x[2]})
     out = []
     grid = np.unique(np.round(np.concatenate([np.linspace(0.3, 0.98, 69), 1 - np.logspace(-1.7, -4, 60)]), 5))
-    for budget in BUDGETS:
+    for budget in bars.BUDGETS:
         for bar in grid:
             wrong = (w[(y == 0) & (p >= bar)]).sum() * 2
             right = (w[(y == 1) & (p >= bar)]).sum() * 2
-            top = upper(wrong * n, n)
+            top = bars.upper(wrong * n, n)
             if right > 0 and top / (top + right) <= budget:
                 out.append([budget, float(bar), round(float(wrong), 5), round(float(right), 4)])
                 break
@@ -164,7 +151,7 @@ def main():
     for name, k in (("digits differ", differ), ("digits agree", ~differ)):
         print(name, int(k.sum()), f"ECE {ece(p['test'][k], y['test'][k], w['test'][k]):.4f}")
     everything = tests["dev"] + tests["test"]
-    table, n = bars(np.concatenate([p["dev"], p["test"]]), everything, weights(everything))
+    table, n = own_bars(np.concatenate([p["dev"], p["test"]]), everything, weights(everything))
     for row in table:
         print("budget %.3f bar %.5f near misses served %.4f paraphrases hit %.4f" % tuple(row))
     files = sorted(pathlib.Path(o.data).glob("*.jsonl"))

@@ -59,9 +59,9 @@ impl Reading {
 
     /// Whether both say the same words in the same order, but for case, punctuation and politeness. Texts with quotations
     /// never do here, for in those every word counts, and neither do long ones, which are not read to their end.
-    pub fn same_words(&self, other: &Self) -> bool {
-        let said = |reading: &Self| -> Vec<String> { reading.units.iter().map(|unit| unit.shown.clone()).collect() };
-        said(self) == said(other)
+    pub fn same_words<'r>(&'r self, other: &'r Self) -> bool {
+        let said = |reading: &'r Self| reading.units.iter().map(|unit| &unit.shown);
+        said(self).eq(said(other))
             && self.courtesy == other.courtesy
             && self.symbols == other.symbols
             && self.is_plain
