@@ -418,6 +418,7 @@ fn settings(config: &Config) -> gateway::Settings {
         },
         tenant: config.tenant.clone(),
         allow_anonymous: config.allow_anonymous,
+        refresh_ahead: config.refresh_ahead,
         finish_without_clients: config.client_gone == ClientGone::Finish,
     }
 }

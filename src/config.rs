@@ -181,6 +181,8 @@ pub struct Config {
     pub require_done: bool,
     /// Answers that call tools are stored, and found by the very same request only.
     pub store_tool_calls: bool,
+    /// Entries that are asked for often are refreshed before they are stale.
+    pub refresh_ahead: bool,
     /// What happens to a call whose client has gone.
     pub client_gone: ClientGone,
     /// The embedder.

@@ -14,6 +14,9 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 
+/// An answer counts as taking no longer than one part in this many of its lifetime.
+const EARLIEST: u32 = 20;
+
 /// The lifetimes a policy grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Freshness {
@@ -148,6 +151,16 @@ pub fn assess(facts: &Facts, policy: &Freshness, bounds: &Bounds, now: Timestamp
     };
     let verdict = if ttl.is_zero() { Verdict::Expired } else { judge(facts, policy, bounds, (age, ttl, now)) };
     Assessment { verdict, age, ttl_remaining_ms }
+}
+
+/// Whether a fresh answer should be made anew ahead of time: with a chance that grows as its end nears, so that of the
+/// many who ask a hot question one does, at a moment nobody can foresee, and a question asked seldom is left alone.
+/// `remaining` of the whole lifetime `ttl`; `cost` is how long an answer takes to make; `draw` is uniform in (0, 1].
+/// (Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache Stampede Prevention, VLDB 2015; their beta is 1.)
+pub fn is_due_early(remaining: Duration, ttl: Duration, cost: Duration, draw: f64) -> bool {
+    // A short lifetime must not be spent on refreshes.
+    let cost = cost.min(ttl / EARLIEST);
+    remaining.as_secs_f64() < -cost.as_secs_f64() * draw.ln()
 }
 
 fn judge(

@@ -9,6 +9,7 @@ mod embeddings;
 pub mod feedback;
 pub mod flight;
 mod identity;
+mod joinable;
 mod judge;
 pub mod lead;
 mod lookup;
@@ -69,6 +70,8 @@ pub struct Settings {
     pub tenant: String,
     /// Serve requests without a credential, in a scope of their own.
     pub allow_anonymous: bool,
+    /// Refresh entries that are asked for often before they are stale.
+    pub refresh_ahead: bool,
     /// When every client of a flight has gone: finish and keep the answer, or cancel.
     pub finish_without_clients: bool,
 }
@@ -138,8 +141,11 @@ pub struct Parts {
 pub struct Gateway {
     parts: Parts,
     flights: Flights,
+    joinable: joinable::Joinable,
     alone: lead::Remembered,
     refreshed: lead::Remembered,
+    /// How long answers take to make.
+    pace: lead::Pace,
     lists: models::Lists,
     auditor: Arc<Auditor>,
     recent: Recent,
@@ -163,8 +169,10 @@ impl Gateway {
             auditor: Auditor::new(&parts),
             parts,
             flights,
+            joinable: joinable::Joinable::default(),
             alone: lead::Remembered::default(),
             refreshed: lead::Remembered::default(),
+            pace: lead::Pace::default(),
             lists: models::Lists::default(),
             recent: Recent::default(),
             examples: watch::Sender::new(None),
@@ -271,7 +279,7 @@ impl Gateway {
         let facts = question.facts(&call);
         let (reason, fallback) = match self.look_up_exact(&question, &facts, ticket.now()).await {
             Lookup::Serve(served) => {
-                if served.needs_refresh() {
+                if served.needs_refresh() || self.refreshes_ahead(&served, &question) {
                     self.refresh_behind(&call, &question);
                 }
                 return ticket.serve(&served, question.request.shape);
@@ -296,7 +304,7 @@ impl Gateway {
             if let Some(leader) = leader {
                 self.take_off(leader, job.clone());
             }
-            ticket.fetching(job.reason, leads);
+            ticket.boards(job.reason, leads);
             let followed = ticket.follow(reader, shape, leads).await;
             if !leads {
                 self.parts.metrics.follower(followed.status());

@@ -113,6 +113,8 @@ reasons! {
         Refresh => "request",
         /// The request may only be matched exactly, and was not found.
         ExactOnly => "exact-only",
+        /// A running fetch of a question that means the same has the answer.
+        SameMeaning => "same-meaning",
         /// The embedder failed or was too slow.
         EmbedderDown => "embedder-down",
         /// Store or index failed.

@@ -153,6 +153,8 @@ pub struct Request {
     pub system: String,
     /// Upper bound on completion tokens, kept out of the partition (wire.md 2.1, note 3).
     pub max_tokens: Option<u64>,
+    /// The model may call tools: an answer that does is for this very request.
+    pub offers_tools: bool,
     /// The answer must parse as JSON before it is stored (`response_format`).
     pub wants_json: bool,
     /// Why the cache must not be consulted at all, if so.

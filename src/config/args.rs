@@ -158,6 +158,11 @@ settings! {
     /// Store answers that call tools, for the very same request only (false)
     #[arg(long, env = "SEMBLANCE_STORE_TOOL_CALLS", value_name = "true|false", hide_short_help = true)]
     store_tool_calls: bool = "store_tool_calls",
+    /// Refresh answers that are asked for often shortly before they are stale (true)
+    ///
+    /// One request in the background, at a random moment near the end of the ttl; a question asked seldom has none.
+    #[arg(long, env = "SEMBLANCE_REFRESH_AHEAD", value_name = "true|false", hide_short_help = true)]
+    refresh_ahead: bool = "refresh_ahead",
     /// What happens to an upstream call whose client has gone: finish or cancel
     ///
     /// finish stores the answer, which is paid for. Default: finish.

@@ -211,3 +211,18 @@ proptest! {
         prop_assert!(rank(after.verdict) >= rank(before.verdict), "{before:?} then {after:?}");
     }
 }
+
+#[test]
+fn a_refresh_ahead_comes_near_the_end_only_and_sooner_for_answers_that_take_long() {
+    let (hour, second) = (Duration::from_secs(3600), Duration::from_secs(1));
+    let due = |left: Duration, cost: Duration, draw: f64| is_due_early(left, hour, cost, draw);
+    assert!(!due(hour, second, f64::EPSILON), "the luckiest draw is worth some 36 times the cost");
+    assert!(!due(second, second, 1.0) && !due(Duration::ZERO, second, 1.0));
+    assert!(
+        due(second, second, 0.3) && !due(second, second, 0.4),
+        "the chance is 1/e when as much time is left as it takes"
+    );
+    assert!(due(second * 10, second * 10, 0.3));
+    let minute = Duration::from_secs(60);
+    assert!(!is_due_early(minute / 2, minute, hour, 0.001), "a slow upstream does not eat up a short lifetime");
+}

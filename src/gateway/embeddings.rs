@@ -224,7 +224,7 @@ impl Gateway {
                     Box::pin(gateway.lead_elements(leader, &order, &wanted, reason)).await;
                 });
             }
-            ticket.fetching(reason, leads);
+            ticket.boards(reason, leads);
             let followed = ticket.follow(reader, Shape::Json, leads).await;
             if !leads {
                 self.parts.metrics.follower(followed.status());

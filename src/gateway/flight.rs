@@ -234,6 +234,17 @@ impl Reader {
     }
 }
 
+/// A place on a flight, held for whoever comes to read it: while it is held, the flight is not abandoned.
+#[derive(Debug)]
+pub struct Seat(Reader);
+
+impl Seat {
+    /// A reader of the flight, from its beginning.
+    pub fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.0.flight))
+    }
+}
+
 /// Either side of a flight.
 #[derive(Debug)]
 pub enum Joined {
@@ -272,6 +283,13 @@ impl Flights {
         drop(board);
         let reader = Reader::new(Arc::clone(&flight));
         Joined::Lead(Leader { flight, key, flights: self.clone(), bytes: AtomicUsize::new(0) }, reader)
+    }
+
+    /// A seat on the flight of `key`, if it runs and has room.
+    pub fn take_seat(&self, key: FlightKey) -> Option<Seat> {
+        let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        let flight = board.get(&key).and_then(Weak::upgrade)?;
+        (flight.grown.receiver_count() <= self.max_followers).then(|| Seat(Reader::new(flight)))
     }
 
     /// A flight that nobody can join: for a request that goes alone but is answered the same way.

@@ -3,7 +3,13 @@
 //! Runs as a task of its own, so a client that hangs up never takes the answer from the others. Whatever happens, the
 //! flight gets a head and an end; a panic leaves it abandoned, which readers take as "start over".
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -14,8 +20,9 @@ use super::{
     Call, Gateway,
     audit::{Pairing, Reading},
     category::Told,
-    flight::{Chunk, End, FlightKey, Joined, Leader},
+    flight::{Chunk, End, FlightKey, Joined, Leader, Seat},
     identity::{self, Question},
+    joinable::Found,
     lookup::{Lookup, Served},
     tape::{Reel, Tape},
 };
@@ -23,7 +30,7 @@ use crate::{
     cache::Epoch,
     clock::Timestamp,
     entry::Entry,
-    headers,
+    freshness, headers,
     matcher::guard,
     outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
     policy::{Facts, Sharing, Tier, Write},
@@ -40,6 +47,8 @@ const ORPHAN_TIME: Duration = Duration::from_secs(60);
 pub(super) const ALONE_FOR: Duration = Duration::from_secs(60);
 /// A refresh whose answer was not kept is not tried again within this time.
 const REFRESH_AGAIN: Duration = Duration::from_secs(30);
+/// No answer counts as slower than this.
+const MAX_PACE_MS: u64 = 60_000;
 /// How many questions are remembered.
 const REMEMBERED: usize = 4096;
 /// After a stream's marker its connection is listened to no longer than this.
@@ -107,6 +116,8 @@ pub enum Head {
     Bypass(BypassReason, String),
     /// Not cached, and the request wanted nothing else.
     Unsatisfied,
+    /// Another running flight, whose question means the same, has the answer.
+    Elsewhere(Arc<Seat>),
     /// The leader vanished.
     Abandoned,
 }
@@ -129,6 +140,29 @@ impl Remembered {
 
     pub(super) fn remembers(&self, key: FlightKey, now: Timestamp) -> bool {
         self.0.get(&key).is_some_and(|until| now < until)
+    }
+}
+
+/// How long answers take to make: a moving average over the upstream's recent ones.
+#[derive(Debug)]
+pub(super) struct Pace(AtomicU64);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(AtomicU64::new(1000))
+    }
+}
+
+impl Pace {
+    fn observe(&self, took: Duration) {
+        let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).min(MAX_PACE_MS);
+        // A lost update of a racing flight changes an estimate a little.
+        let before = self.0.load(Ordering::Relaxed);
+        self.0.store((before * 7 + took) / 8, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
     }
 }
 
@@ -171,6 +205,16 @@ impl Gateway {
     pub(super) fn take_off(self: &Arc<Self>, leader: Leader, job: Job) {
         let gateway = Arc::clone(self);
         self.parts.tasks.spawn("flight", async move { Box::pin(gateway.lead(leader, job)).await });
+    }
+
+    /// Whether this hit is the one, of the many on a hot entry, that refreshes it before it is stale.
+    pub(super) fn refreshes_ahead(&self, served: &Served, question: &Question) -> bool {
+        let asks = self.parts.settings.refresh_ahead && !question.directives.only_if_cached;
+        let left = served.fresh_for.filter(|_| asks && served.outcome == Outcome::Hit(HitKind::Exact));
+        left.is_some_and(|left| {
+            let whole = left.saturating_add(served.age);
+            freshness::is_due_early(left, whole, self.pace.get(), 1.0 - fastrand::f64())
+        })
     }
 
     /// Starts a background refresh of a stale entry, unless one runs or ran a moment ago.
@@ -220,7 +264,22 @@ impl Gateway {
         if job.question.directives.only_if_cached {
             return leader.resolve(Head::Unsatisfied);
         }
+        let _listed = match self.join_by_meaning(&leader, &job, &plan).await {
+            Found::Join(head) => return leader.resolve(head),
+            Found::Lead(listed) => listed,
+        };
         self.fly(leader, &job, plan).await;
+    }
+
+    /// A running flight that has the answer, where this request may take another's by meaning.
+    async fn join_by_meaning(&self, leader: &Leader, job: &Job, plan: &Plan) -> Found {
+        let refreshes = job.background || job.reason == MissReason::Refresh;
+        // Whom a flight has released once goes alone.
+        let released = self.alone.remembers(leader.key(), self.parts.clock.now());
+        if refreshes || released || !plan.by_meaning || plan.withheld.is_some() {
+            return Found::Lead(None);
+        }
+        self.find_flight(leader, job, &plan.told.class, plan.told.vector.as_ref()).await
     }
 
     /// Books a hit by meaning, and asks some of them again in the background.
@@ -273,8 +332,8 @@ impl Gateway {
     }
 
     async fn fly(&self, leader: Leader, job: &Job, plan: Plan) {
-        let flown = Flown { epoch: self.parts.cache.epoch(), generated_at: self.parts.clock.now(), plan };
         let started = tokio::time::Instant::now();
+        let flown = Flown { epoch: self.parts.cache.epoch(), generated_at: self.parts.clock.now(), started, plan };
         let sent = tokio::select! {
             sent = self.parts.upstream.send(upstream_request(job)) => sent,
             () = self.abandoned(&leader, job.background) => return,
@@ -464,6 +523,9 @@ impl Gateway {
     ) -> (Option<Arc<Answer>>, Result<i64, NotStored>) {
         let wire::Finished { answer, verdict, whole: _ } = finished;
         let answer = answer.map(Arc::new);
+        if verdict.is_ok() {
+            self.pace.observe(flown.started.elapsed());
+        }
         if let (Ok(()), Some(answer), Some(pairing)) = (verdict, &answer, &flown.plan.withheld) {
             self.auditor.compare_behind(pairing.clone(), Arc::clone(answer));
         }
@@ -481,7 +543,7 @@ impl Gateway {
 
     /// Stores an answer, if its category keeps any. Returns its ttl in seconds.
     async fn admit(&self, job: &Job, flown: &Flown, answer: &Arc<Answer>) -> Result<i64, NotStored> {
-        let Flown { plan, epoch, generated_at } = flown;
+        let Flown { plan, epoch, generated_at, started: _ } = flown;
         let class = &plan.told.class;
         let policy = &class.policy;
         let durability = match policy.reuse.write {
@@ -551,6 +613,7 @@ struct Flown {
     plan: Plan,
     epoch: Epoch,
     generated_at: Timestamp,
+    started: tokio::time::Instant,
 }
 
 /// Whether meaning may be used at all: plain text, no context to lean on.

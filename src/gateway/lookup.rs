@@ -26,7 +26,9 @@ pub struct Served {
     pub entry: Arc<Entry>,
     /// Hit or stale hit.
     pub outcome: Outcome,
-    /// Whole seconds of freshness left; negative when stale.
+    /// Freshness left; `None` when stale.
+    pub fresh_for: Option<Duration>,
+    /// Whole seconds of it; negative when stale.
     pub ttl_left: i64,
     /// Time since it was generated.
     pub age: Duration,
@@ -312,9 +314,14 @@ pub(super) fn assess(
         ttl_limit: entry.ttl_limit_ms.map(Duration::from_millis),
     };
     let assessed = freshness::assess(&facts, freshness, bounds, now);
+    let fresh_for = match assessed.verdict {
+        Verdict::Fresh { remaining } => Some(remaining),
+        _ => None,
+    };
     let served = |outcome| Served {
         entry: Arc::clone(entry),
         outcome,
+        fresh_for,
         ttl_left: assessed.ttl_remaining_secs(),
         age: assessed.age,
         asked,

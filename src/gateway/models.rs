@@ -137,7 +137,7 @@ impl Gateway {
             Ok(response) => response,
             Err(error) => return ticket.refused(&ClientError::Upstream(error)),
         };
-        ticket.fetching(reason, true);
+        ticket.boards(reason, true);
         let may_keep = match ttl_limit {
             Some(Duration::ZERO) => Err(NotStored::Policy),
             _ => may_keep(&response, self.parts.settings.record.obey_upstream),
@@ -155,7 +155,6 @@ impl Gateway {
             fwd_status: Some(response.status),
             stored: whole.map_or_else(Stored::No, |()| Stored::Yes),
             ttl: whole.ok().and_then(|()| i64::try_from(ttl).ok()),
-            ..CacheFacts::default()
         };
         let mut headers = response.headers;
         append_cache_status(&mut headers, &cache_status(Outcome::Miss(reason), &facts));

@@ -51,6 +51,8 @@ pub(super) struct Ticket {
     outcome: Outcome,
     error: Option<&'static str>,
     not_stored: Option<NotStored>,
+    /// It reads a flight of another question that means the same.
+    joined: bool,
     served: Option<Served>,
     also_used: Vec<EntryId>,
     in_flight: Option<InFlight>,
@@ -85,6 +87,7 @@ impl Ticket {
             outcome: Outcome::Bypass(BypassReason::Refused),
             error: None,
             not_stored: None,
+            joined: false,
             served: None,
             also_used: Vec::new(),
             in_flight: Some(gateway.parts().metrics.in_flight()),
@@ -180,20 +183,32 @@ impl Ticket {
         reply
     }
 
-    /// Notes that the request goes to a flight, as its leader or as a follower.
-    pub(super) const fn fetching(&mut self, reason: MissReason, leads: bool) {
+    /// Notes that the request boards a flight, as its leader or as a follower.
+    pub(super) const fn boards(&mut self, reason: MissReason, leads: bool) {
+        self.joined = false;
+        self.fetching(reason, leads);
+    }
+
+    const fn fetching(&mut self, reason: MissReason, leads: bool) {
+        let reason = if self.joined { MissReason::SameMeaning } else { reason };
         self.outcome = if leads { Outcome::Miss(reason) } else { Outcome::Collapsed(reason) };
         self.not_stored = None;
     }
 
     /// Waits for a flight's answer and puts it in the shape asked for.
     pub(super) async fn follow(&mut self, mut reader: Reader, shape: Shape, leads: bool) -> Followed {
-        match reader.head().await {
+        let (mut head, mut leads) = (reader.head().await, leads);
+        while let Head::Elsewhere(seat) = head {
+            (reader, leads, self.joined) = (seat.reader(), false, true);
+            self.fetching(MissReason::SameMeaning, leads);
+            head = reader.head().await;
+        }
+        match head {
             Head::Entry(served) => Followed::Reply(self.serve(&served, shape)),
             Head::Failed(error) => Followed::Reply(self.refused(&ClientError::Upstream(error))),
             Head::Unsatisfied => Followed::Reply(self.refused(&ClientError::OnlyIfCached)),
             Head::Bypass(why, category) => Followed::Bypass(why, category),
-            Head::Abandoned => Followed::StartOver,
+            Head::Abandoned | Head::Elsewhere(_) => Followed::StartOver,
             Head::Streaming(opening) => self.streaming(reader, &opening, shape, leads).await,
             Head::Whole(landed) => self.whole(&landed, shape, leads),
         }
@@ -223,11 +238,8 @@ impl Ticket {
             Shape::Json => match reader.end().await {
                 (End::Complete, Some(answer)) if answer.can_render(shape) => {
                     let mut reply = reply::rendered(&answer, &Fresh::original(&answer), shape);
-                    self.outcome = Outcome::Collapsed(opening.reason);
-                    append_cache_status(
-                        &mut reply.headers,
-                        &cache_status(Outcome::Collapsed(opening.reason), &CacheFacts::default()),
-                    );
+                    self.fetching(opening.reason, leads);
+                    append_cache_status(&mut reply.headers, &cache_status(self.outcome, &CacheFacts::default()));
                     Followed::Reply(reply)
                 }
                 (End::Complete, _) => Followed::GoAlone,
@@ -283,7 +295,7 @@ impl Ticket {
             self.not_stored = Some(why);
         }
         let mut headers = opening.headers.clone();
-        let facts = CacheFacts { ttl, fwd_status: Some(opening.status), stored, ..CacheFacts::default() };
+        let facts = CacheFacts { ttl, fwd_status: Some(opening.status), stored };
         append_cache_status(&mut headers, &cache_status(self.outcome, &facts));
         Reply { status: opening.status, headers, body: ReplyBody::Whole(Bytes::new()) }
     }

@@ -31,8 +31,6 @@ pub struct CacheFacts {
     pub fwd_status: Option<StatusCode>,
     /// Whether the answer was stored.
     pub stored: Stored,
-    /// For a follower: it joined a flight of the same meaning, not of the same fingerprint.
-    pub joined_by_meaning: bool,
 }
 
 /// Our member of `Cache-Status`, such as `semblance; hit; ttl=3412; detail=exact`.
@@ -43,7 +41,7 @@ pub fn cache_status(outcome: Outcome, facts: &CacheFacts) -> String {
         Outcome::StaleHit(kind, why) => hit(&mut member, facts, kind, Some(why.as_str())),
         Outcome::Miss(reason) => miss(&mut member, facts, reason),
         Outcome::Collapsed(reason) => {
-            let how = if facts.joined_by_meaning { "semantic" } else { "exact" };
+            let how = if reason == MissReason::SameMeaning { "semantic" } else { "exact" };
             // Writing to a String cannot fail, here and below.
             let _ = write!(member, "; fwd={}; collapsed; detail={how}", collapsed_fwd(reason));
         }
@@ -107,6 +105,7 @@ fn detail(member: &mut String, reason: MissReason) {
         | MissReason::Blocked
         | MissReason::Tripped
         | MissReason::Shadow
+        | MissReason::SameMeaning
         | MissReason::TokenLimit
         | MissReason::OtherShape
         | MissReason::EmbedderDown
@@ -130,6 +129,7 @@ const fn fwd(reason: MissReason) -> &'static str {
         | MissReason::Blocked
         | MissReason::Tripped
         | MissReason::Shadow
+        | MissReason::SameMeaning
         | MissReason::TokenLimit
         | MissReason::OtherShape
         | MissReason::ExactOnly

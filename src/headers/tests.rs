@@ -162,7 +162,7 @@ fn facts(ttl: i64) -> CacheFacts {
 }
 
 fn fetched(stored: Stored, ttl: Option<i64>) -> CacheFacts {
-    CacheFacts { ttl, fwd_status: Some(StatusCode::OK), stored, joined_by_meaning: false }
+    CacheFacts { ttl, fwd_status: Some(StatusCode::OK), stored }
 }
 
 #[test]
@@ -205,6 +205,7 @@ fn forwarded_requests_render_as_the_wire_says() {
         (Outcome::Miss(CacheError), CacheFacts::default(), "fwd=miss; detail=cache-error"),
         (Outcome::Bypass(BypassReason::SeveralChoices), CacheFacts::default(), "fwd=bypass; detail=n-gt-1"),
         (Outcome::Collapsed(Empty), CacheFacts::default(), "fwd=miss; collapsed; detail=exact"),
+        (Outcome::Collapsed(MissReason::SameMeaning), CacheFacts::default(), "fwd=miss; collapsed; detail=semantic"),
         (Outcome::Unsatisfied, CacheFacts::default(), "detail=only-if-cached"),
     ] {
         assert_eq!(cache_status(outcome, &facts), format!("semblance; {expected}"));

@@ -207,3 +207,24 @@ async fn only_if_cached_is_not_answered_with_what_only_a_failure_would_excuse() 
     let cold = gateway.chat_with(&user(ASKED), &[("cache-control", "only-if-cached")]).await;
     assert_eq!((cold.status, gateway.calls()), (504, 1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_asked_for_often_is_refreshed_once_before_it_is_stale() {
+    let hour = "category = \"default\"\n[freshness]\nttl = \"1h\"\n";
+    let setup = Setup::new().policies(&[("default.toml", hour)]).config(|config| config.refresh_ahead = true);
+    let gateway = setup.start().await;
+    gateway.script.push(Reply::text("first"));
+    gateway.script.push(Reply::text("second"));
+    let asked = "How do I descale a kettle?";
+    gateway.ask(asked).await;
+    for _ in 0..100 {
+        assert_eq!(gateway.ask(asked).await.outcome(), "hit-exact");
+    }
+    assert_eq!(gateway.calls(), 1, "far from its end it is left alone");
+    gateway.hand.advance(Duration::from_millis(3_599_990));
+    // Each ask draws its own chance, which is near one here.
+    eventually("the refresh has landed", || async { gateway.ask(asked).await.content() == "second" }).await;
+    let after = gateway.ask(asked).await;
+    assert_eq!((after.outcome(), after.header("age")), ("hit-exact", "0"));
+    assert_eq!(gateway.calls(), 2);
+}

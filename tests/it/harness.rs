@@ -109,6 +109,8 @@ impl Setup {
         config.admin_listen = "127.0.0.1:0".parse().unwrap();
         config.data_dir = dir.path().join("data");
         config.upstream = UpstreamChoice::Demo;
+        // Its moment is random: tests that are about it switch it on.
+        config.refresh_ahead = false;
         Self { config, embedder: SharedMiniLm::get(), store: None, upstream: None, verifier: None, dir }
     }
 

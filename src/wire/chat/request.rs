@@ -50,6 +50,8 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
         first_turn: turns.first_turn,
         system: turns.system,
         max_tokens,
+        offers_tools: !fields::tools(root)?.is_empty()
+            || root.get("functions").is_some_and(|functions| !is_empty(functions)),
         wants_json: wants_json(root),
         bypass,
         upstream_body: bodies.upstream,

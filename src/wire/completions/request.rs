@@ -43,6 +43,7 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
         first_turn: true,
         system: String::new(),
         max_tokens,
+        offers_tools: false,
         wants_json: false,
         bypass,
         upstream_body: bodies.upstream,

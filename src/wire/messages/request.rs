@@ -61,6 +61,7 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
         first_turn: turns.first_turn,
         system: turns.system,
         max_tokens,
+        offers_tools: !fields::tools(root)?.is_empty(),
         wants_json: wants_json(root),
         bypass,
         plain_body: upstream_body.clone(),

@@ -71,6 +71,7 @@ pub(in crate::wire) fn parse(body: &Bytes, settings: &ChatSettings) -> Result<Re
         first_turn: input.first_turn,
         system: input.system,
         max_tokens: fields::count(root, "max_output_tokens")?,
+        offers_tools: !fields::tools(root)?.is_empty(),
         wants_json: wants_json(root),
         bypass,
         plain_body: upstream_body.clone(),
