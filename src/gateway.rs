@@ -251,7 +251,7 @@ impl Gateway {
         let reply = match self.understand(&call) {
             Ok(question) => self.answer_question(call, question, &mut ticket).await,
             Err(Unanswerable::Refused(error)) => ticket.refused(&error),
-            Err(Unanswerable::Bypassed(why, body)) => self.send_alone(call, body, why, &mut ticket).await,
+            Err(Unanswerable::Bypassed(why, body)) => Box::pin(self.send_alone(call, body, why, &mut ticket)).await,
         };
         ticket.close(self, reply)
     }
@@ -289,20 +289,22 @@ impl Gateway {
         };
         let rules = self.parts.policies.current().classify_by_rules(&facts);
         if rules.decided && rules.is_never_cached() {
-            return self.bypass_category(call, &question, BypassReason::ZeroTtl, &rules.policy.category, ticket).await;
+            let category = &rules.policy.category;
+            let bypass = self.bypass_category(call, &question, BypassReason::ZeroTtl, category, ticket);
+            return Box::pin(bypass).await;
         }
-        self.fetch(Job { call, question, reason, fallback, background: false }, ticket).await
+        Box::pin(self.fetch(Arc::new(Job { call, question, reason, fallback, background: false }), ticket)).await
     }
 
     /// Joins a running fetch of the same question or leads one, until there is an answer.
-    async fn fetch(self: &Arc<Self>, job: Job, ticket: &mut Ticket) -> Reply {
+    async fn fetch(self: &Arc<Self>, job: Arc<Job>, ticket: &mut Ticket) -> Reply {
         let key = self.flight_key(&job.question);
         let shape = job.question.request.shape;
         for _ in 0..lead::ELECTIONS {
             let (leader, reader) = self.board(key, ticket.now());
             let leads = leader.is_some();
             if let Some(leader) = leader {
-                self.take_off(leader, job.clone());
+                self.take_off(leader, Arc::clone(&job));
             }
             ticket.boards(job.reason, leads);
             let followed = ticket.follow(reader, shape, leads).await;
@@ -312,7 +314,8 @@ impl Gateway {
             match followed {
                 Followed::Reply(reply) => return self.or_stale(reply, &job, ticket).await,
                 Followed::Bypass(why, category) => {
-                    return self.bypass_category(job.call, &job.question, why, &category, ticket).await;
+                    let bypass = self.bypass_category(job.call.clone(), &job.question, why, &category, ticket);
+                    return Box::pin(bypass).await;
                 }
                 Followed::GoAlone => self.alone.remember(key, ticket.now().plus(lead::ALONE_FOR)),
                 Followed::StartOver => {}

@@ -202,7 +202,7 @@ pub(super) enum Read {
 
 impl Gateway {
     /// Runs the leader's work as a task.
-    pub(super) fn take_off(self: &Arc<Self>, leader: Leader, job: Job) {
+    pub(super) fn take_off(self: &Arc<Self>, leader: Leader, job: Arc<Job>) {
         let gateway = Arc::clone(self);
         self.parts.tasks.spawn("flight", async move { Box::pin(gateway.lead(leader, job)).await });
     }
@@ -232,11 +232,11 @@ impl Gateway {
                 fallback: None,
                 background: true,
             };
-            self.take_off(leader, job);
+            self.take_off(leader, Arc::new(job));
         }
     }
 
-    async fn lead(self: Arc<Self>, leader: Leader, job: Job) {
+    async fn lead(self: Arc<Self>, leader: Leader, job: Arc<Job>) {
         let now = self.parts.clock.now();
         let facts = job.question.facts(&job.call);
         let served = if job.background || job.reason == MissReason::Refresh {
