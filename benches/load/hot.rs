@@ -49,16 +49,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let Seen::Answer(alone_first, ..) = alone else { anyhow::bail!("the first client left") };
     let (_, alone_memory) = gateway.memory()?;
 
-    // As many connections, each served a hit: what they cost by themselves.
-    let pools: Vec<_> = (0..options.clients.div_ceil(POOL)).map(|_| client()).collect::<Result<_, _>>()?;
-    let mut opening = Vec::new();
-    for number in 0..options.clients {
-        let (gateway, pool) = (Arc::clone(&gateway), pools[number / POOL].clone());
-        opening.push(tokio::spawn(async move { ask(&gateway, &pool, ALONE, false, Manner::Reads).await }));
-    }
-    for client in opening {
-        client.await??;
-    }
+    let pools = connect(&gateway, options.clients).await?;
     let (_, connected_memory) = gateway.memory()?;
 
     let before = upstream.calls();
@@ -108,6 +99,20 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     ensure!(upstream.calls() - before == 1, "more than one upstream call");
     ensure!(wrong == 0, "not all texts are equal");
     Ok(())
+}
+
+/// As many connections, each served a hit: what they cost by themselves.
+async fn connect(gateway: &Arc<Gateway>, clients: usize) -> anyhow::Result<Vec<reqwest::Client>> {
+    let pools: Vec<_> = (0..clients.div_ceil(POOL)).map(|_| client()).collect::<Result<_, _>>()?;
+    let mut opening = Vec::new();
+    for number in 0..clients {
+        let (gateway, pool) = (Arc::clone(gateway), pools[number / POOL].clone());
+        opening.push(tokio::spawn(async move { ask(&gateway, &pool, ALONE, false, Manner::Reads).await }));
+    }
+    for client in opening {
+        client.await??;
+    }
+    Ok(pools)
 }
 
 async fn ask(

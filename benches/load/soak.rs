@@ -71,13 +71,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     for worker in workers {
         asked += worker.await??;
     }
-    let most = |range: std::ops::Range<usize>, of: fn(&(f64, f64)) -> f64| {
-        samples.get(range).unwrap_or_default().iter().map(of).fold(0.0, f64::max)
-    };
     let third = samples.len() / 3;
-    let (memory, files): (fn(&(f64, f64)) -> f64, fn(&(f64, f64)) -> f64) = (|sample| sample.0, |sample| sample.1);
-    let grown = most(2 * third..samples.len(), memory) / most(third..2 * third, memory);
-    let filled = most(2 * third..samples.len(), files) / most(third..2 * third, files);
+    let grown = |of: fn(&(f64, f64)) -> f64| {
+        let most = |part: &[(f64, f64)]| part.iter().map(of).fold(0.0, f64::max);
+        let (earlier, last) = samples.split_at(2 * third);
+        most(last) / most(earlier.get(third..).unwrap_or_default())
+    };
+    let (grown, filled) = (grown(|sample| sample.0), grown(|sample| sample.1));
     line(&format!("requests         {asked}"));
     line(&format!("last third over second: memory {grown:.3}, files {filled:.3}"));
     let log = gateway.log();
