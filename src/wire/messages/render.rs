@@ -16,8 +16,15 @@ use crate::wire::{
 const DELTA: [&str; 4] = ["stop_reason", "stop_sequence", "stop_details", "container"];
 /// and beside it.
 const BESIDE_DELTA: [&str; 2] = ["context_management", "input_transformations"];
-/// Counts that grow while the answer is made. The others are told at the start and not again: some clients add up.
-const GROWING: [&str; 3] = ["output_tokens", "output_tokens_details", "server_tool_use"];
+/// Counts that `message_delta` tells once more, all of them cumulative: some clients read them there and nowhere else.
+const COUNTED: [&str; 6] = [
+    "input_tokens",
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
+    "output_tokens",
+    "output_tokens_details",
+    "server_tool_use",
+];
 
 /// The event stream, all frames.
 pub(in crate::wire) fn render_stream(answer: &Answer, fresh: &Fresh) -> Bytes {
@@ -56,8 +63,7 @@ impl Writer<'_> {
             }
             out.push_str(",\"usage\":");
             let counts = members(root.get("usage"));
-            let growing = |count: &&Member<'_>| !count.node.is_null() && GROWING.contains(&count.key.as_ref());
-            object(out, counts.filter(growing), source);
+            object(out, counts.filter(|count| COUNTED.contains(&count.key.as_ref())), source);
         });
         self.event("message_stop", |_, _| {});
     }

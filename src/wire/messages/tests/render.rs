@@ -81,7 +81,11 @@ fn citations_and_members_of_the_end_are_told_where_sdks_read_them() {
     assert_eq!(added_up(&events)["content"], content);
     let end = events.iter().find(|event| event["type"] == "message_delta").unwrap();
     assert_eq!(end["delta"], value!({"stop_reason": "end_turn", "stop_sequence": "END", "stop_details": {"x": 1}}));
-    assert_eq!(end["usage"], value!({"output_tokens": 9}));
+    assert_eq!(
+        end["usage"],
+        value!({"input_tokens": 5, "cache_read_input_tokens": 3, "output_tokens": 9}),
+        "LangChain reads all counts here"
+    );
     assert_eq!((&events[0]["message"]["stop_details"], &events[0]["message"]["vendor"]), (&Value::Null, &"v".into()));
 }
 
