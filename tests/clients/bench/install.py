@@ -27,8 +27,23 @@ def python_packages(source, cache):
 
     def fill(place):
         run([sys.executable, "-m", "venv", place])
-        run([f"{place}/bin/python", "-m", "pip", "install", "--quiet", "--retries", "2", "--timeout", "20",
-             "-r", source / "requirements.txt", "-c", source / "constraints.txt"])
+        run(
+            [
+                f"{place}/bin/python",
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--retries",
+                "2",
+                "--timeout",
+                "20",
+                "-r",
+                source / "requirements.txt",
+                "-c",
+                source / "constraints.txt",
+            ]
+        )
 
     pins = [source / "requirements.txt", source / "constraints.txt"]
     place = installed(cache, f"python{sys.version_info.major}.{sys.version_info.minor}", pins, fill)
@@ -45,7 +60,10 @@ def node_packages(source, cache):
     def fill(place):
         for pin in pins:
             shutil.copy(pin, place)
-        run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"], cwd=place)
+        run(
+            ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"],
+            cwd=place,
+        )
 
     place = installed(cache, "node", pins, fill)
 
@@ -74,7 +92,9 @@ def installed(cache, name, pins, fill):
 
 def run(command, cwd=None):
     """Runs an installer."""
-    done = subprocess.run([str(part) for part in command], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     if done.returncode:
         if UNREACHABLE.search(done.stdout):
             raise Skipped("the package registry cannot be reached")

@@ -91,8 +91,17 @@ class Handler(BaseHTTPRequestHandler):
         if kind == "error":
             error = answers.failure(529, path == "/messages")
             name = "error" if path != "/chat/completions" else None
-            error = {"type": "error", "code": "server_error", "message": "on demand", "param": None,
-                     "sequence_number": int(amounts[0])} if path == "/responses" else error
+            error = (
+                {
+                    "type": "error",
+                    "code": "server_error",
+                    "message": "on demand",
+                    "param": None,
+                    "sequence_number": int(amounts[0]),
+                }
+                if path == "/responses"
+                else error
+            )
             frames = [*frames[: int(amounts[0])], (name, error)]
         return self.stream(note, frames, int(amounts[0]) if kind == "cut" else None)
 

@@ -52,7 +52,9 @@ class Report:
 
     def run(self, name, command):
         """A script that prints a line a group: `ok  GROUP: N checks` or `FAIL GROUP: why`."""
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT
+        )
         watchdog = threading.Timer(LIMIT_S, process.kill)
         watchdog.start()
         failed = self.failed
@@ -76,7 +78,9 @@ class Report:
             print(f"ok  {script.stem}, demo upstream: {checks} checks", flush=True)
         else:
             self.failed += 1
-            print(f"{done.stdout}{done.stderr}FAIL {script.stem}, demo upstream: ended with {done.returncode}", flush=True)
+            print(
+                f"{done.stdout}{done.stderr}FAIL {script.stem}, demo upstream: ended with {done.returncode}", flush=True
+            )
 
 
 class Desk(ThreadingHTTPServer):
@@ -129,8 +133,22 @@ def summary(exchange):
 def gateway(stack, binary, upstream, *flags):
     """Starts a gateway on a free port, with a database of its own; its address."""
     data = stack.enter_context(tempfile.TemporaryDirectory())
-    command = [binary, "serve", "--json", "--upstream", upstream, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
-               "--data-dir", f"{data}/data", "--log-level", "error", *flags]
+    command = [
+        binary,
+        "serve",
+        "--json",
+        "--upstream",
+        upstream,
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        f"{data}/data",
+        "--log-level",
+        "error",
+        *flags,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True)
     stack.callback(lambda: (process.terminate(), process.wait()))
     return json.loads(process.stdout.readline())["listen"]

@@ -1,4 +1,4 @@
-"""Between a client and the gateway: passes every byte on as it is, and keeps a record of the requests and answers in it.
+"""Between a client and the gateway: passes every byte on as it is, and keeps a record of requests and answers.
 
 So no client needs a hook of its own for what it does not show: headers, retries, the number of calls, the very bytes.
 An exchange is on record before the client sees the first byte of its answer. A connection that breaks on one side is

@@ -1,6 +1,6 @@
 """Checks everything that went over the wire while the clients ran: `verify.py record.json`.
 
-- What the provider received is what a client sent, byte for byte, but for the usage that the gateway asks for in streams.
+- What the provider received is what a client sent, byte for byte; in streams the gateway may ask for usage besides.
 - What it answered in JSON, errors and their headers above all, reached a client byte for byte.
 - Every replayed body and every replayed frame is of its schema in the provider's public OpenAPI description, and of its
   type in the official SDK, strictly: no wrong type, and no member that the type does not declare.
@@ -25,7 +25,13 @@ from pydantic import BaseModel, TypeAdapter
 
 # Where a path's answers are described: the description, its schemas of a body and of a frame, the SDK's types of both.
 KINDS = {
-    "/chat/completions": ("openai", "CreateChatCompletionResponse", "CreateChatCompletionStreamResponse", ChatCompletion, ChatCompletionChunk),
+    "/chat/completions": (
+        "openai",
+        "CreateChatCompletionResponse",
+        "CreateChatCompletionStreamResponse",
+        ChatCompletion,
+        ChatCompletionChunk,
+    ),
     # The SDK's type of this frame cannot be null where it is in the API.
     "/completions": ("openai", "CreateCompletionResponse", "CreateCompletionResponse", Completion, None),
     "/responses": ("openai", "Response", "ResponseStreamEvent", Response, ResponseStreamEvent),

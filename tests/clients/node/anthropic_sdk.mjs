@@ -2,7 +2,21 @@
 
 import Anthropic from "@anthropic-ai/sdk";
 
-import { GATEWAY, PLAIN_GATEWAY, PNG, does, expect, hits, key, never, refused, retries, run, throws, twice } from "./harness.mjs";
+import {
+  GATEWAY,
+  PLAIN_GATEWAY,
+  PNG,
+  does,
+  expect,
+  hits,
+  key,
+  never,
+  refused,
+  retries,
+  run,
+  throws,
+  twice,
+} from "./harness.mjs";
 
 const client = (options = {}, gateway = GATEWAY) =>
   new Anthropic({ baseURL: `http://${gateway}`, apiKey: key(), maxRetries: 0, ...options });
@@ -30,8 +44,16 @@ async function messages() {
   expect("JSON of what came as a stream", [json.content, json.usage], [streamed.content, streamed.usage]);
   const thinking = { model: "thinks", max_tokens: 2000, thinking: { type: "enabled", budget_tokens: 1024 } };
   const thought = await twice("thinking", () => ask("Why is the sky blue?", thinking));
-  expect("its signature", (await hits("shape", () => stream("Why is the sky blue?", thinking))).content, thought.content);
-  const after = (country) => [user(`Capital of ${country}?`), { role: "assistant", content: "Yes." }, user("And its river?")];
+  expect(
+    "its signature",
+    (await hits("shape", () => stream("Why is the sky blue?", thinking))).content,
+    thought.content,
+  );
+  const after = (country) => [
+    user(`Capital of ${country}?`),
+    { role: "assistant", content: "Yes." },
+    user("And its river?"),
+  ];
   await twice("turns", () => ask("", { messages: after("France") }));
   await does("the same turn after others", "miss", () => ask("", { messages: after("Spain") }));
   const image = { type: "image", source: { type: "base64", media_type: "image/png", data: PNG } };
@@ -46,7 +68,11 @@ async function toolUse() {
   expect("input", called.content[0].input, { city: "Paris" });
   expect("streamed", (await hits("shape", () => stream("Weather in Paris?"))).content, called.content);
   const two = await twice("two calls streamed", () => stream("Weather in both?"));
-  expect("their inputs", two.content.map((block) => block.input.city), ["Paris", "Rome"]);
+  expect(
+    "their inputs",
+    two.content.map((block) => block.input.city),
+    ["Paris", "Rome"],
+  );
   const result = user([{ type: "tool_result", tool_use_id: called.content[0].id, content: "18 °C" }]);
   const back = [user("Weather in Paris?"), { role: "assistant", content: called.content }, result];
   await twice("result", () => sdk.messages.create(asking("", { messages: back, tools })));
@@ -77,10 +103,15 @@ async function errors() {
       await throws(`${model}, ${time}`, (error) => error instanceof Anthropic.AnthropicError, "miss", cut);
     }
   }
-  const count = (by, headers = {}) => by.messages.create(asking("How many moons has Mars?", { model: "counting" }), { headers });
+  const count = (by, headers = {}) =>
+    by.messages.create(asking("How many moons has Mars?", { model: "counting" }), { headers });
   await does("new", "miss", () => count(sdk));
   const refreshed = await does("no-cache", "miss", () => count(sdk, { "cache-control": "no-cache" }));
-  expect("the newer is kept", (await hits("again", () => count(sdk))).content, refreshed.content.map((block) => ({ ...block })));
+  expect(
+    "the newer is kept",
+    (await hits("again", () => count(sdk))).content,
+    refreshed.content.map((block) => ({ ...block })),
+  );
   await does("another credential", "miss", () => count(client()));
 }
 

@@ -96,7 +96,11 @@ export async function refused(what, holds, scenario) {
 export async function retries(what, wanted, scenario) {
   await news();
   const result = await scenario();
-  expect(what, (await news()).exchanges.map((exchange) => exchange.retry), wanted);
+  expect(
+    what,
+    (await news()).exchanges.map((exchange) => exchange.retry),
+    wanted,
+  );
   return result;
 }
 

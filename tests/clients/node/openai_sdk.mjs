@@ -2,13 +2,35 @@
 
 import OpenAI from "openai";
 
-import { GATEWAY, PLAIN_GATEWAY, PNG, does, expect, hits, key, never, refused, retries, run, throws, twice } from "./harness.mjs";
+import {
+  GATEWAY,
+  PLAIN_GATEWAY,
+  PNG,
+  does,
+  expect,
+  hits,
+  key,
+  never,
+  refused,
+  retries,
+  run,
+  throws,
+  twice,
+} from "./harness.mjs";
 
 const client = (options = {}, gateway = GATEWAY) =>
   new OpenAI({ baseURL: `http://${gateway}/v1`, apiKey: key(), maxRetries: 0, ...options });
 const user = (content) => [{ role: "user", content }];
-const after = (country) => [...user(`Capital of ${country}?`), { role: "assistant", content: "Yes." }, ...user("And its river?")];
-const place = { type: "object", properties: { city: { type: "string" }, country: { type: "string" } }, required: ["city", "country"] };
+const after = (country) => [
+  ...user(`Capital of ${country}?`),
+  { role: "assistant", content: "Yes." },
+  ...user("And its river?"),
+];
+const place = {
+  type: "object",
+  properties: { city: { type: "string" }, country: { type: "string" } },
+  required: ["city", "country"],
+};
 const schema = { name: "place", strict: true, schema: { ...place, additionalProperties: false } };
 const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
 const weather = { name: "weather", description: "Weather in a city.", parameters };
@@ -44,7 +66,8 @@ async function listed(stream) {
 
 async function chat() {
   const sdk = client();
-  const ask = (content, more = {}) => sdk.chat.completions.create({ model: "answers", messages: user(content), ...more });
+  const ask = (content, more = {}) =>
+    sdk.chat.completions.create({ model: "answers", messages: user(content), ...more });
   const turns = (messages) => sdk.chat.completions.create({ model: "answers", messages });
   const stream = async (text, more = {}) => added(await ask(text, { stream: true, ...more }));
   const whole = await twice("JSON", () => ask("Capital of France?"));
@@ -59,7 +82,10 @@ async function chat() {
   await twice("turns", () => turns(after("France")));
   await does("the same turn after others", "miss", () => turns(after("Spain")));
   const image = (data) =>
-    ask([{ type: "text", text: "What is this?" }, { type: "image_url", image_url: { url: `data:image/png;base64,${data}` } }]);
+    ask([
+      { type: "text", text: "What is this?" },
+      { type: "image_url", image_url: { url: `data:image/png;base64,${data}` } },
+    ]);
   await twice("image", () => image(PNG));
   await does("another image", "miss", () => image(PNG.replace("iVBOR", "iVBOS")));
 }
@@ -67,13 +93,22 @@ async function chat() {
 async function chatTools() {
   const sdk = client();
   const ask = (text, by = sdk) => by.chat.completions.create({ model: "answers", messages: user(text), tools });
-  const helper = (text) => sdk.chat.completions.stream({ model: "answers", messages: user(text), tools }).finalChatCompletion();
+  const helper = (text) =>
+    sdk.chat.completions.stream({ model: "answers", messages: user(text), tools }).finalChatCompletion();
   const called = (await twice("call", () => ask("Weather in Paris?"))).choices[0].message;
   expect("arguments", called.tool_calls[0].function.arguments, '{"city": "Paris"}');
   const final = (await hits("helper", () => helper("Weather in Paris?"))).choices[0].message;
-  expect("streamed", final.tool_calls.map((call) => call.function.arguments), ['{"city": "Paris"}']);
+  expect(
+    "streamed",
+    final.tool_calls.map((call) => call.function.arguments),
+    ['{"city": "Paris"}'],
+  );
   const two = (await twice("two calls streamed", () => helper("Weather in both?"))).choices[0].message.tool_calls;
-  expect("their arguments", two.map((call) => JSON.parse(call.function.arguments).city), ["Paris", "Rome"]);
+  expect(
+    "their arguments",
+    two.map((call) => JSON.parse(call.function.arguments).city),
+    ["Paris", "Rome"],
+  );
   const result = { role: "tool", tool_call_id: called.tool_calls[0].id, content: "18 °C" };
   const messages = [...user("Weather in Paris?"), called, result];
   await twice("result", () => sdk.chat.completions.create({ model: "answers", messages, tools }));
@@ -90,11 +125,17 @@ async function errors() {
   for (const [status, kind] of Object.entries(KINDS)) {
     const sdk = client();
     const fail = () => sdk.chat.completions.create({ model: `fail-${status}-1`, messages: user("Who failed?") });
-    await throws(status, (error) => error instanceof kind && error.error.message === `status ${status} on demand`, "miss", fail);
+    await throws(
+      status,
+      (error) => error instanceof kind && error.error.message === `status ${status} on demand`,
+      "miss",
+      fail,
+    );
   }
   for (const status of [429, 500]) {
     const sdk = client({ maxRetries: 2 });
-    const patient = () => sdk.chat.completions.create({ model: `fail-${status}-1`, messages: user("Capital of Chile?") });
+    const patient = () =>
+      sdk.chat.completions.create({ model: `fail-${status}-1`, messages: user("Capital of Chile?") });
     await retries(`${status}, then success`, ["0", "1"], patient);
     await hits("then", patient);
   }
@@ -106,8 +147,18 @@ async function errors() {
   const question = user("Which canal cut Panama in two?");
   const cut = async (model) => added(await sdk.chat.completions.create({ model, messages: question, stream: true }));
   for (const time of ["first", "second"]) {
-    await throws(`cut short, ${time}`, () => true, "miss", () => cut("cut-3"));
-    await throws(`an error, ${time}`, (error) => error instanceof OpenAI.APIError, "miss", () => cut("error-3"));
+    await throws(
+      `cut short, ${time}`,
+      () => true,
+      "miss",
+      () => cut("cut-3"),
+    );
+    await throws(
+      `an error, ${time}`,
+      (error) => error instanceof OpenAI.APIError,
+      "miss",
+      () => cut("error-3"),
+    );
   }
   const count = (by, headers = {}) =>
     by.chat.completions.create({ model: "counting", messages: user("How many moons has Mars?") }, { headers });
@@ -130,8 +181,16 @@ async function responses() {
   const text = (output) => output[0].content[0].text;
   const raw = await hits("shape", async () => listed(await ask("Capital of France?", { stream: true })));
   expect("a stream of what came as JSON", text(raw.at(-1).response.output), text(whole.output));
-  expect("numbered", raw.map((event) => event.sequence_number), [...raw.keys()]);
-  expect("JSON of what came as a stream", text((await hits("shape", () => ask("Capital of Spain?"))).output), text(streamed[2].output));
+  expect(
+    "numbered",
+    raw.map((event) => event.sequence_number),
+    [...raw.keys()],
+  );
+  expect(
+    "JSON of what came as a stream",
+    text((await hits("shape", () => ask("Capital of Spain?"))).output),
+    text(streamed[2].output),
+  );
   expect("the id is a handle", (await ask("Capital of France?")).id, whole.id);
   await never("previous_response_id", () => ask("And its river?", { previous_response_id: whole.id }), "bypass");
   const called = await twice("call", () => ask("Weather in Paris?", { tools: flatTools }));
@@ -140,7 +199,8 @@ async function responses() {
   await twice("result", () => ask([...user("Weather in Paris?"), called.output[0], result], { tools: flatTools }));
   const format = { type: "json_schema", ...schema };
   const parsed = await twice("structured", async () =>
-    sdk.responses.parse({ model: "answers", input: "Where is the Louvre?", text: { format } }));
+    sdk.responses.parse({ model: "answers", input: "Where is the Louvre?", text: { format } }),
+  );
   expect("parsed", parsed.output_parsed ?? JSON.parse(text(parsed.output)), { city: "Paris", country: "France" });
   for (const time of ["first", "second"]) {
     const cut = async () =>

@@ -1,4 +1,4 @@
-// The Vercel AI SDK over its providers: OpenAI (responses by default, and chat), Anthropic, and anything OpenAI-compatible.
+// The Vercel AI SDK over its providers: OpenAI (responses by default, and chat), Anthropic, and what is OpenAI-compatible.
 
 import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenAI } from "@ai-sdk/openai";
@@ -49,7 +49,8 @@ async function streamed(options) {
 
 async function check(name, provider) {
   const models = provider(GATEWAY);
-  const ask = async (prompt, more = {}) => told(await generateText({ model: models("answers"), maxRetries: 0, prompt, ...more }));
+  const ask = async (prompt, more = {}) =>
+    told(await generateText({ model: models("answers"), maxRetries: 0, prompt, ...more }));
   const stream = (prompt, more = {}) => streamed({ model: models("answers"), prompt, ...more });
   const whole = await twice("generateText", () => ask("Capital of France?", { system: "Be brief." }));
   const other = await twice("streamText", () => stream("Capital of Spain?"));
@@ -59,26 +60,48 @@ async function check(name, provider) {
   expect("JSON of what came as a stream", [json.text, json.usage], [other.text, other.usage]);
 
   const called = await twice("tools", () => ask("Weather in Paris?", { tools }));
-  expect("input", called.calls.map(({ toolName, input }) => [toolName, input]), [["weather", { city: "Paris" }]]);
+  expect(
+    "input",
+    called.calls.map(({ toolName, input }) => [toolName, input]),
+    [["weather", { city: "Paris" }]],
+  );
   // The Anthropic provider marks the tools of a stream in a way of its own: another request.
   const shape = name === "anthropic" ? twice : hits;
   const input = ({ calls }) => calls.map((call) => call.input);
   expect("streamed", input(await shape("shape", () => stream("Weather in Paris?", { tools }))), input(called));
   const two = await twice("two calls streamed", () => stream("Weather in both?", { tools }));
-  expect("their inputs", two.calls.map((call) => call.input.city), ["Paris", "Rome"]);
+  expect(
+    "their inputs",
+    two.calls.map((call) => call.input.city),
+    ["Paris", "Rome"],
+  );
   const plain = provider(PLAIN_GATEWAY);
   await never("a call, unless calls are stored", () => ask("Weather in Paris?", { model: plain("answers"), tools }));
-  const object = async () => (await generateObject({ model: models("answers"), maxRetries: 0, prompt: "The Louvre?", schema })).object;
+  const object = async () =>
+    (await generateObject({ model: models("answers"), maxRetries: 0, prompt: "The Louvre?", schema })).object;
   expect("object", await twice("generateObject", object), { city: "Paris", country: "France" });
   const parts = async () => {
-    const { partialObjectStream } = streamObject({ model: models("answers"), maxRetries: 0, prompt: "The Louvre?", schema });
+    const { partialObjectStream } = streamObject({
+      model: models("answers"),
+      maxRetries: 0,
+      prompt: "The Louvre?",
+      schema,
+    });
     let last;
     for await (const part of partialObjectStream) last = part;
     return last;
   };
   expect("streamed", await shape("streamObject", parts), { city: "Paris", country: "France" });
 
-  const image = [{ role: "user", content: [{ type: "text", text: "What is this?" }, { type: "image", image: PNG, mediaType: "image/png" }] }];
+  const image = [
+    {
+      role: "user",
+      content: [
+        { type: "text", text: "What is this?" },
+        { type: "image", image: PNG, mediaType: "image/png" },
+      ],
+    },
+  ];
   await twice("image", () => ask(undefined, { messages: image }));
   const turns = (country) => [
     { role: "user", content: `Capital of ${country}?` },
@@ -87,7 +110,9 @@ async function check(name, provider) {
   ];
   await twice("turns", () => ask(undefined, { messages: turns("France") }));
   await does("the same turn after others", "miss", () => ask(undefined, { messages: turns("Spain") }));
-  await does("another credential", "miss", () => ask("Capital of France?", { model: provider(GATEWAY)("answers"), system: "Be brief." }));
+  await does("another credential", "miss", () =>
+    ask("Capital of France?", { model: provider(GATEWAY)("answers"), system: "Be brief." }),
+  );
   const thinks = { model: models("thinks") };
   const thought = await twice("reasoning", () => ask("Why is the sky blue?", thinks));
   const again = await hits("shape", () => stream("Why is the sky blue?", thinks));
@@ -95,13 +120,23 @@ async function check(name, provider) {
 
   for (const status of [401, 404, 422, 429, 500]) {
     const fail = () => ask("Who failed?", { model: models(`fail-${status}-1`) });
-    await throws(`${status}`, (error) => error.statusCode === status && error.message === `status ${status} on demand`, "miss", fail);
+    await throws(
+      `${status}`,
+      (error) => error.statusCode === status && error.message === `status ${status} on demand`,
+      "miss",
+      fail,
+    );
   }
   const patient = () => ask("Capital of Chile?", { model: models("fail-503-1"), maxRetries: 2 });
   await does("503, then success", "miss miss", patient);
   for (const time of ["first", "second"]) {
     for (const model of ["cut-4", "error-4"]) {
-      await throws(`${model}, ${time}`, () => true, "miss", () => stream("Which canal cut Panama in two?", { model: models(model) }));
+      await throws(
+        `${model}, ${time}`,
+        () => true,
+        "miss",
+        () => stream("Which canal cut Panama in two?", { model: models(model) }),
+      );
     }
   }
 }
@@ -118,7 +153,8 @@ async function itemReferences() {
   await does("two turns", "miss bypass", turns);
   await does("the first from the cache, the second with the provider's memory", "hit-exact bypass", turns);
   const inert = { providerOptions: { openai: { store: false } }, maxRetries: 0 };
-  const kept = async () => (await generateText({ model: openai("answers"), prompt: "Capital of Peru?", ...inert })).text;
+  const kept = async () =>
+    (await generateText({ model: openai("answers"), prompt: "Capital of Peru?", ...inert })).text;
   await twice("an answer that the provider does not keep", kept);
 }
 
@@ -127,14 +163,23 @@ async function loop() {
   const chat = createOpenAI(base(GATEWAY)).chat;
   const run = { weather: tool({ ...weather, execute: async () => "18 °C" }) };
   const steps = async () =>
-    (await generateText({ model: chat("answers"), prompt: "Weather in Paris?", tools: run, stopWhen: stepCountIs(3), maxRetries: 0 })).text;
+    (
+      await generateText({
+        model: chat("answers"),
+        prompt: "Weather in Paris?",
+        tools: run,
+        stopWhen: stepCountIs(3),
+        maxRetries: 0,
+      })
+    ).text;
   const text = await does("two steps", "miss miss", steps);
   expect("again", await does("two steps, again", "hit-exact hit-exact", steps), text);
 }
 
 async function embeddings() {
   const openai = createOpenAI(base(GATEWAY));
-  const embed = async () => (await embedMany({ model: openai.embedding("embeds"), values: ["one", "two"], maxRetries: 0 })).embeddings;
+  const embed = async () =>
+    (await embedMany({ model: openai.embedding("embeds"), values: ["one", "two"], maxRetries: 0 })).embeddings;
   await twice("embedMany", embed);
 }
 

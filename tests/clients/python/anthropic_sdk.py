@@ -6,8 +6,13 @@ from pydantic import BaseModel
 
 from harness import GATEWAY, PLAIN_GATEWAY, PNG, does, expect, hits, key, never, news, raises, retries, run, twice
 
-TOOLS = [{"name": "weather", "description": "Weather in a city.",
-          "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}]
+TOOLS = [
+    {
+        "name": "weather",
+        "description": "Weather in a city.",
+        "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    }
+]
 
 
 class Place(BaseModel):
@@ -41,28 +46,47 @@ def messages():
     stream = lambda text, **more: streamed(sdk, **asking(text, **more))
     whole = twice("JSON", lambda: ask("Capital of France?"))
     text, final = twice("stream", lambda: stream("Capital of Spain?"))
-    expect("a stream of what came as JSON", hits("shape", lambda: stream("Capital of France?"))[0], whole["content"][0]["text"])
+    expect(
+        "a stream of what came as JSON",
+        hits("shape", lambda: stream("Capital of France?"))[0],
+        whole["content"][0]["text"],
+    )
     later = hits("shape", lambda: ask("Capital of Spain?"))
     expect("JSON of what came as a stream", (later["content"][0]["text"], later["usage"]), (text, final["usage"]))
     expect("an id of its own", ask("Capital of France?").id == ask("Capital of France?").id, False)
     raw = hits("raw", lambda: [event.type for event in ask("Capital of Spain?", stream=True)])
     expect("raw events", (raw[0], raw[-1]), ("message_start", "message_stop"))
     thinking = {"type": "enabled", "budget_tokens": 1024}
-    thought = twice("thinking", lambda: ask("Why is the sky blue?", model="thinks", max_tokens=2000, thinking=thinking))["content"]
-    again = hits("shape", lambda: stream("Why is the sky blue?", model="thinks", max_tokens=2000, thinking=thinking))[1]["content"]
-    expect("its signature", (again[0]["thinking"], again[0]["signature"]), (thought[0]["thinking"], thought[0]["signature"]))
+    thought = twice(
+        "thinking", lambda: ask("Why is the sky blue?", model="thinks", max_tokens=2000, thinking=thinking)
+    )["content"]
+    again = hits("shape", lambda: stream("Why is the sky blue?", model="thinks", max_tokens=2000, thinking=thinking))[
+        1
+    ]["content"]
+    expect(
+        "its signature",
+        (again[0]["thinking"], again[0]["signature"]),
+        (thought[0]["thinking"], thought[0]["signature"]),
+    )
 
 
 def turns():
     """Many turns, images, and what may differ."""
     sdk = client()
     ask = lambda text, **more: sdk.messages.create(**asking(text, **more))
-    after = lambda country: [{"role": "user", "content": f"Capital of {country}?"}, {"role": "assistant", "content": "Yes."},
-                             {"role": "user", "content": "And its river?"}]
+    after = lambda country: [
+        {"role": "user", "content": f"Capital of {country}?"},
+        {"role": "assistant", "content": "Yes."},
+        {"role": "user", "content": "And its river?"},
+    ]
     twice("turns", lambda: ask("", messages=after("France")))
     does("the same turn after others", "miss", lambda: ask("", messages=after("Spain")))
-    image = lambda data: ask([{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}},
-                              {"type": "text", "text": "What is this?"}])
+    image = lambda data: ask(
+        [
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}},
+            {"type": "text", "text": "What is this?"},
+        ]
+    )
     twice("image", lambda: image(PNG))
     does("another image", "miss", lambda: image(PNG.replace("iVBOR", "iVBOS")))
     twice("a system text", lambda: ask("Capital of Peru?", system="Be brief."))
@@ -85,9 +109,17 @@ def tools():
     empty = [{**TOOLS[0], "input_schema": {"type": "object", "properties": {}}}]
     none = twice("no arguments", lambda: sdk.messages.create(**asking("Weather in Rome?", tools=empty)))
     expect("none", none["content"][0]["input"], {})
-    expect("streamed", hits("shape", lambda: streamed(sdk, **asking("Weather in Rome?", tools=empty)))[1]["content"][0]["input"], {})
+    expect(
+        "streamed",
+        hits("shape", lambda: streamed(sdk, **asking("Weather in Rome?", tools=empty)))[1]["content"][0]["input"],
+        {},
+    )
     result = [{"type": "tool_result", "tool_use_id": called[0]["id"], "content": "18 °C"}]
-    back = [*asking("Weather in Paris?")["messages"], {"role": "assistant", "content": called}, {"role": "user", "content": result}]
+    back = [
+        *asking("Weather in Paris?")["messages"],
+        {"role": "assistant", "content": called},
+        {"role": "user", "content": result},
+    ]
     twice("result", lambda: ask("", messages=back))
     parse = lambda: sdk.messages.parse(**asking("Where is the Louvre?"), output_format=Place).parsed_output
     expect("parsed", twice("structured", parse), {"city": "Paris", "country": "France"})
@@ -97,11 +129,18 @@ def tools():
 
 def errors():
     """What fails, fails as at the provider; what was cut is not kept."""
-    for status, kind in [(401, anthropic.AuthenticationError), (404, anthropic.NotFoundError),
-                         (422, anthropic.UnprocessableEntityError), (429, anthropic.RateLimitError),
-                         (500, anthropic.InternalServerError), (529, anthropic.InternalServerError)]:
+    for status, kind in [
+        (401, anthropic.AuthenticationError),
+        (404, anthropic.NotFoundError),
+        (422, anthropic.UnprocessableEntityError),
+        (429, anthropic.RateLimitError),
+        (500, anthropic.InternalServerError),
+        (529, anthropic.InternalServerError),
+    ]:
         sdk = client()
-        error = raises(f"{status}", kind, "miss", lambda: sdk.messages.create(**asking("Who failed?", model=f"fail-{status}-1")))
+        error = raises(
+            f"{status}", kind, "miss", lambda: sdk.messages.create(**asking("Who failed?", model=f"fail-{status}-1"))
+        )
         expect("its request id", error.request_id, "req_1")
         expect("its message", error.body["error"]["message"], f"status {status} on demand")
     for status in (429, 500):
@@ -113,7 +152,9 @@ def errors():
         retries("retry counts", ["0", "1", "2"], patient)
     news()
     try:
-        sdk.messages.create(**asking("Which planet has the most moons?"), extra_headers={"cache-control": "only-if-cached"})
+        sdk.messages.create(
+            **asking("Which planet has the most moons?"), extra_headers={"cache-control": "only-if-cached"}
+        )
         raise AssertionError("only-if-cached: nothing was raised")
     except anthropic.APIStatusError as error:
         expect("only-if-cached", error.status_code, 504)
@@ -124,13 +165,22 @@ def errors():
         for model in ("cut-5", "error-5"):
             cut = lambda: streamed(sdk, **asking("Which canal cut Panama in two?", model=model))
             raises(f"{model}, {time}", (httpx2.RemoteProtocolError, anthropic.APIError), "miss", cut)
-    never("an answer that ran out of tokens", lambda: sdk.messages.create(**asking("How long is the Danube?", model="length")))
+    never(
+        "an answer that ran out of tokens",
+        lambda: sdk.messages.create(**asking("How long is the Danube?", model="length")),
+    )
 
 
 def scopes():
     """Credentials, protocol versions, and a refresh."""
     sdk = client()
-    ask = lambda by=sdk, **headers: by.messages.create(**asking("How many moons has Mars?", model="counting"), extra_headers=headers).content[0].text
+    ask = (
+        lambda by=sdk, **headers: by.messages.create(
+            **asking("How many moons has Mars?", model="counting"), extra_headers=headers
+        )
+        .content[0]
+        .text
+    )
     first = does("first", "miss", ask)
     second = does("refreshed", "miss", lambda: ask(**{"cache-control": "no-cache"}))
     expect("refreshed", second == first, False)
@@ -140,7 +190,11 @@ def scopes():
     does("another version", "miss", lambda: ask(**older))
     for _ in range(2):
         news()
-        expect("tokens counted", sdk.messages.count_tokens(model="answers", messages=asking("How many?")["messages"]).input_tokens, 9)
+        expect(
+            "tokens counted",
+            sdk.messages.count_tokens(model="answers", messages=asking("How many?")["messages"]).input_tokens,
+            9,
+        )
         expect("by the provider", news()["provider"], 1)
 
 

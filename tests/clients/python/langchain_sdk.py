@@ -56,27 +56,48 @@ def check(make):
     whole = twice("invoke", lambda: model.invoke("Capital of France?"))
     streamed = twice("stream", lambda: added(model.stream("Capital of Spain?")))
     text = lambda message: message.text
-    expect("a stream of what came as JSON", hits("shape", lambda: text(added(model.stream("Capital of France?")))),
-           text(model.invoke("Capital of France?")))
+    expect(
+        "a stream of what came as JSON",
+        hits("shape", lambda: text(added(model.stream("Capital of France?")))),
+        text(model.invoke("Capital of France?")),
+    )
     usage = hits("shape", lambda: added(model.stream("Capital of France?")).usage_metadata)
-    expect("its usage", usage and usage["total_tokens"], streamed["usage_metadata"] and whole["usage_metadata"]["total_tokens"])
-    expect("JSON of what came as a stream", hits("shape", lambda: text(model.invoke("Capital of Spain?"))),
-           text(added(model.stream("Capital of Spain?"))))
+    expect(
+        "its usage",
+        usage and usage["total_tokens"],
+        streamed["usage_metadata"] and whole["usage_metadata"]["total_tokens"],
+    )
+    expect(
+        "JSON of what came as a stream",
+        hits("shape", lambda: text(model.invoke("Capital of Spain?"))),
+        text(added(model.stream("Capital of Spain?"))),
+    )
     bound = model.bind_tools([weather])
     called = twice("tool call", lambda: bound.invoke("Weather in Paris?"))["tool_calls"]
     expect("arguments", (called[0]["name"], called[0]["args"]), ("weather", {"city": "Paris"}))
-    expect("streamed", hits("shape", lambda: added(bound.stream("Weather in Paris?")).tool_calls[0]["args"]), {"city": "Paris"})
+    expect(
+        "streamed",
+        hits("shape", lambda: added(bound.stream("Weather in Paris?")).tool_calls[0]["args"]),
+        {"city": "Paris"},
+    )
     request = HumanMessage("Weather in Paris?")
     back = lambda: bound.invoke([request, bound.invoke([request]), ToolMessage("18 °C", tool_call_id=called[0]["id"])])
     does("tool result, new", "hit-exact miss", back)
     hits("tool result, again", back, 2)
     structured = model.with_structured_output(Place)
-    expect("structured output", twice("structured output", lambda: structured.invoke("Where is the Louvre?")),
-           {"city": "Paris", "country": "France"})
+    expect(
+        "structured output",
+        twice("structured output", lambda: structured.invoke("Where is the Louvre?")),
+        {"city": "Paris", "country": "France"},
+    )
     turns = lambda country: [HumanMessage(f"Capital of {country}?"), AIMessage("Yes."), HumanMessage("And its river?")]
     twice("turns", lambda: model.invoke(turns("France")))
     does("the same turn after others", "miss", lambda: model.invoke(turns("Spain")))
-    image = [HumanMessage([{"type": "text", "text": "What is this?"}, {"type": "image", "base64": PNG, "mime_type": "image/png"}])]
+    image = [
+        HumanMessage(
+            [{"type": "text", "text": "What is this?"}, {"type": "image", "base64": PNG, "mime_type": "image/png"}]
+        )
+    ]
     twice("image", lambda: model.invoke(image))
     does("another credential", "miss", lambda: make().invoke("Capital of France?"))
     without = make(gateway=PLAIN_GATEWAY).bind_tools([weather])
@@ -85,8 +106,13 @@ def check(make):
 
 def fails(make, sdk):
     """Errors are the official SDK's, and so are retries."""
-    for status, kind in [(401, sdk.AuthenticationError), (404, sdk.NotFoundError), (422, sdk.UnprocessableEntityError),
-                         (429, sdk.RateLimitError), (500, sdk.InternalServerError)]:
+    for status, kind in [
+        (401, sdk.AuthenticationError),
+        (404, sdk.NotFoundError),
+        (422, sdk.UnprocessableEntityError),
+        (429, sdk.RateLimitError),
+        (500, sdk.InternalServerError),
+    ]:
         model = make(model=f"fail-{status}-1")
         error = raises(f"{status}", kind, "miss", lambda: model.invoke("Who failed?"))
         expect("its message", "on demand" in str(error), True)
@@ -120,7 +146,9 @@ def openai_responses():
 
 def openai_embeddings():
     """Embeddings."""
-    model = OpenAIEmbeddings(model="embeds", base_url=f"http://{GATEWAY}/v1", api_key=key(), check_embedding_ctx_length=False)
+    model = OpenAIEmbeddings(
+        model="embeds", base_url=f"http://{GATEWAY}/v1", api_key=key(), check_embedding_ctx_length=False
+    )
     pair = twice("documents", lambda: model.embed_documents(["one", "two"]))
     expect("one of them", hits("query", lambda: model.embed_query("two")), pair[1])
 

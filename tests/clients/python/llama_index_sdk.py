@@ -29,8 +29,9 @@ TOOL = FunctionTool.from_defaults(weather)
 def like(**options):
     """A model of a provider that is like OpenAI."""
     more = {"model": "answers", "api_key": key(), "max_retries": 0, **options}
-    return OpenAILike(api_base=f"http://{more.pop('gateway', GATEWAY)}/v1", is_chat_model=True,
-                      is_function_calling_model=True, **more)
+    return OpenAILike(
+        api_base=f"http://{more.pop('gateway', GATEWAY)}/v1", is_chat_model=True, is_function_calling_model=True, **more
+    )
 
 
 def known(**options):
@@ -54,7 +55,11 @@ def check(make):
     expect("a stream of what came as JSON", hits("shape", lambda: streamed("Capital of France?")), whole[0])
     expect("JSON of what came as a stream", hits("shape", lambda: said(model.chat(ask("Capital of Spain?"))))[0], text)
     twice("complete", lambda: model.complete("Capital of Peru?").text)
-    turns = lambda country: [*ask(f"Capital of {country}?"), ChatMessage(role="assistant", content="Yes."), *ask("And its river?")]
+    turns = lambda country: [
+        *ask(f"Capital of {country}?"),
+        ChatMessage(role="assistant", content="Yes."),
+        *ask("And its river?"),
+    ]
     twice("turns", lambda: model.chat(turns("France")).message.content)
     does("the same turn after others", "miss", lambda: model.chat(turns("Spain")))
 
@@ -82,8 +87,12 @@ def prompt(text):
 def openai_like():
     """OpenAILike, and what fails."""
     check(like)
-    for status, kind in [(401, openai.AuthenticationError), (404, openai.NotFoundError),
-                         (429, openai.RateLimitError), (500, openai.InternalServerError)]:
+    for status, kind in [
+        (401, openai.AuthenticationError),
+        (404, openai.NotFoundError),
+        (429, openai.RateLimitError),
+        (500, openai.InternalServerError),
+    ]:
         model = like(model=f"fail-{status}-1")
         raises(f"{status}", kind, "miss", lambda: model.chat(ask("Who failed?")))
     model = like(model="cut-3")
@@ -98,8 +107,9 @@ def openai_itself():
     """OpenAI with another base URL."""
     check(known)
     model = known()
-    image = ChatMessage(role="user", blocks=[TextBlock(text="What is this?"),
-                                             ImageBlock(url=f"data:image/png;base64,{PNG}")])
+    image = ChatMessage(
+        role="user", blocks=[TextBlock(text="What is this?"), ImageBlock(url=f"data:image/png;base64,{PNG}")]
+    )
     twice("image", lambda: model.chat([image]).message.content)
 
 

@@ -9,8 +9,11 @@ from pydantic import BaseModel
 
 from harness import GATEWAY, PLAIN_GATEWAY, PNG, does, expect, hits, key, never, news, raises, retries, run, twice
 
-WEATHER = {"name": "weather", "description": "Weather in a city.",
-           "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}
+WEATHER = {
+    "name": "weather",
+    "description": "Weather in a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
 TOOLS = [{"type": "function", "function": WEATHER}]
 FLAT_TOOLS = [{"type": "function", "strict": False, **WEATHER}]
 
@@ -87,8 +90,14 @@ def chat_turns():
     ask = lambda messages, **more: sdk.chat.completions.create(model="answers", messages=messages, **more)
     twice("turns", lambda: ask(after("France")))
     does("the same turn after others", "miss", lambda: ask(after("Spain")))
-    image = lambda data: ask(user([{"type": "text", "text": "What is this?"},
-                                   {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}]))
+    image = lambda data: ask(
+        user(
+            [
+                {"type": "text", "text": "What is this?"},
+                {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}},
+            ]
+        )
+    )
     twice("image", lambda: image(PNG))
     does("another image", "miss", lambda: image(PNG.replace("iVBOR", "iVBOS")))
     hits("another end user", lambda: ask(after("France"), user="someone", metadata={"run": "1"}))
@@ -114,8 +123,11 @@ def chat_tools():
             return events.get_final_completion().choices[0].message.tool_calls[0].function.name
 
     expect("helper", hits("helper", helper), "weather")
-    turns = [*user("Weather in Paris?"), {"role": "assistant", "tool_calls": called["tool_calls"]},
-             {"role": "tool", "tool_call_id": called["tool_calls"][0]["id"], "content": "18 °C"}]
+    turns = [
+        *user("Weather in Paris?"),
+        {"role": "assistant", "tool_calls": called["tool_calls"]},
+        {"role": "tool", "tool_call_id": called["tool_calls"][0]["id"], "content": "18 °C"},
+    ]
     twice("result", lambda: sdk.chat.completions.create(model="answers", messages=turns, tools=TOOLS))
     sdk = client(PLAIN_GATEWAY)
     never("a call, unless calls are stored", lambda: ask("Weather in Paris?"))
@@ -140,38 +152,60 @@ def chat_structured():
 
 def errors():
     """What fails, fails as at the provider; what was cut is not kept."""
-    for status, kind in [(401, openai.AuthenticationError), (404, openai.NotFoundError),
-                         (422, openai.UnprocessableEntityError), (429, openai.RateLimitError),
-                         (500, openai.InternalServerError)]:
+    for status, kind in [
+        (401, openai.AuthenticationError),
+        (404, openai.NotFoundError),
+        (422, openai.UnprocessableEntityError),
+        (429, openai.RateLimitError),
+        (500, openai.InternalServerError),
+    ]:
         sdk = client()
         for stream in (False, True):
-            fail = lambda: sdk.chat.completions.create(model=f"fail-{status}-2", messages=user("Who failed?"), stream=stream)
+            fail = lambda: sdk.chat.completions.create(
+                model=f"fail-{status}-2", messages=user("Who failed?"), stream=stream
+            )
             error = raises(f"{status}", kind, "miss", fail)
             expect("its request id", error.request_id, "req_1")
             expect("its message", error.body["message"], f"status {status} on demand")
     for status in (429, 500):
         sdk = client(max_retries=2)
-        patient = lambda: sdk.chat.completions.with_raw_response.create(model=f"fail-{status}-2", messages=user("Capital of Chile?"))
+        patient = lambda: sdk.chat.completions.with_raw_response.create(
+            model=f"fail-{status}-2", messages=user("Capital of Chile?")
+        )
         expect("retries", does(f"{status}, then success", "miss miss miss", patient).retries_taken, 2)
         expect("no retries on a hit", does("then", "hit-exact", patient).retries_taken, 0)
         sdk = client(max_retries=2)
         retries("retry counts", ["0", "1", "2"], patient)
     sdk = client()
-    cut = lambda: added(sdk.chat.completions.create(model="cut-3", messages=user("Which canal cut Panama in two?"), stream=True))
-    broken = lambda: added(sdk.chat.completions.create(model="error-3", messages=user("Which river broke its banks in 1910?"), stream=True))
+    cut = lambda: added(
+        sdk.chat.completions.create(model="cut-3", messages=user("Which canal cut Panama in two?"), stream=True)
+    )
+    broken = lambda: added(
+        sdk.chat.completions.create(model="error-3", messages=user("Which river broke its banks in 1910?"), stream=True)
+    )
     for time in ("first", "second"):
         raises(f"a stream cut short, {time}", (httpx.RemoteProtocolError, openai.APIConnectionError), "miss", cut)
         raises(f"a stream with an error, {time}", openai.APIError, "miss", broken)
-    never("an answer that ran out of tokens", lambda: sdk.chat.completions.create(model="length", messages=user("How long is the Danube?")))
-    long = lambda: added(sdk.chat.completions.create(model="length", messages=user("How long is the Danube?"), stream=True))
+    never(
+        "an answer that ran out of tokens",
+        lambda: sdk.chat.completions.create(model="length", messages=user("How long is the Danube?")),
+    )
+    long = lambda: added(
+        sdk.chat.completions.create(model="length", messages=user("How long is the Danube?"), stream=True)
+    )
     expect("its finish", never("the same streamed", long)[1], "length")
 
 
 def directives():
     """What a request may ask of the cache, and what it may not see."""
     sdk = client(max_retries=2)
-    ask = lambda by=sdk, text="How many moons has Mars?", **headers: by.chat.completions.create(
-        model="counting", messages=user(text), extra_headers=headers).choices[0].message.content
+    ask = (
+        lambda by=sdk, text="How many moons has Mars?", **headers: by.chat.completions.create(
+            model="counting", messages=user(text), extra_headers=headers
+        )
+        .choices[0]
+        .message.content
+    )
     only = {"cache-control": "only-if-cached"}
     news()
     try:
@@ -204,10 +238,10 @@ def together():
 
     async def ask():
         sdk = client(kind=openai.AsyncOpenAI)
-        whole = lambda: sdk.chat.completions.create(model="slow-300", messages=user("All at once?"))
+        whole = lambda: sdk.chat.completions.create(model="slow-1500", messages=user("All at once?"))
 
         async def stream():
-            chunks = await sdk.chat.completions.create(model="slow-300", messages=user("All at once?"), stream=True)
+            chunks = await sdk.chat.completions.create(model="slow-1500", messages=user("All at once?"), stream=True)
             return "".join([chunk.choices[0].delta.content or "" async for chunk in chunks])
 
         answers = await asyncio.gather(*[whole() if at % 2 else stream() for at in range(10)])
@@ -233,22 +267,45 @@ def responses():
     whole = twice("JSON", lambda: ask("Capital of France?", instructions="Be brief."))
     text = whole["output"][0]["content"][0]["text"]
     streamed = twice("stream", lambda: stream("Capital of Spain?"))
-    expect("a stream of what came as JSON", hits("shape", lambda: stream("Capital of France?", instructions="Be brief."))[2]["output"][0]["content"][0]["text"], text)
-    expect("JSON of what came as a stream", hits("shape", lambda: ask("Capital of Spain?"))["output"][0]["content"][0]["text"],
-           streamed[2]["output"][0]["content"][0]["text"])
-    listed = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": [{"type": "input_text", "text": "Capital of France?"}]}]
+    expect(
+        "a stream of what came as JSON",
+        hits("shape", lambda: stream("Capital of France?", instructions="Be brief."))[2]["output"][0]["content"][0][
+            "text"
+        ],
+        text,
+    )
+    expect(
+        "JSON of what came as a stream",
+        hits("shape", lambda: ask("Capital of Spain?"))["output"][0]["content"][0]["text"],
+        streamed[2]["output"][0]["content"][0]["text"],
+    )
+    listed = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "input_text", "text": "Capital of France?"}]},
+    ]
     expect("the same in items", hits("items", lambda: ask(listed))["output"][0]["content"][0]["text"], text)
     first = ask("Capital of France?", instructions="Be brief.")
     expect("the id is a handle", first.id, whole["id"])
-    expect("raw events", hits("raw", lambda: [event.sequence_number for event in ask("Capital of Spain?", stream=True)])[:3], [0, 1, 2])
+    expect(
+        "raw events",
+        hits("raw", lambda: [event.sequence_number for event in ask("Capital of Spain?", stream=True)])[:3],
+        [0, 1, 2],
+    )
     never("previous_response_id", lambda: ask("And its river?", previous_response_id=first.id), "bypass")
     never("a conversation", lambda: ask("And its river?", conversation="conv_1"), "bypass")
     never("a hosted tool", lambda: ask("News?", tools=[{"type": "web_search"}]), "bypass")
     never("an answer cut short", lambda: sdk.responses.create(model="length", input="How long is the Danube?"))
     thinking = lambda: sdk.responses.create(model="thinks", input="Why is the sky blue?")
     expect("reasoning", twice("reasoning", thinking)["output"][0]["type"], "reasoning")
-    image = [{"role": "user", "content": [{"type": "input_text", "text": "What is this?"},
-                                          {"type": "input_image", "detail": "auto", "image_url": f"data:image/png;base64,{PNG}"}]}]
+    image = [
+        {
+            "role": "user",
+            "content": [
+                {"type": "input_text", "text": "What is this?"},
+                {"type": "input_image", "detail": "auto", "image_url": f"data:image/png;base64,{PNG}"},
+            ],
+        }
+    ]
     twice("image", lambda: ask(image))
 
 
@@ -264,15 +321,24 @@ def responses_tools():
             return events.get_final_response().output[0].arguments
 
     expect("streamed", hits("shape", streamed), called["arguments"])
-    turns = [*user("Weather in Paris?"), {name: called[name] for name in ("type", "call_id", "name", "arguments")},
-             {"type": "function_call_output", "call_id": called["call_id"], "output": "18 °C"}]
+    turns = [
+        *user("Weather in Paris?"),
+        {name: called[name] for name in ("type", "call_id", "name", "arguments")},
+        {"type": "function_call_output", "call_id": called["call_id"], "output": "18 °C"},
+    ]
     twice("result", lambda: ask(turns))
     parse = lambda: sdk.responses.parse(model="answers", input="Where is the Louvre?", text_format=Place).output_parsed
     expect("parsed", twice("structured", parse), PARIS)
-    for status, kind in [(401, openai.AuthenticationError), (429, openai.RateLimitError), (500, openai.InternalServerError)]:
+    for status, kind in [
+        (401, openai.AuthenticationError),
+        (429, openai.RateLimitError),
+        (500, openai.InternalServerError),
+    ]:
         raises(f"{status}", kind, "miss", lambda: sdk.responses.create(model=f"fail-{status}-1", input="?"))
     for time in ("first", "second"):
-        events = lambda model: list(sdk.responses.create(model=model, input="Which canal cut Panama in two?", stream=True))
+        events = lambda model: list(
+            sdk.responses.create(model=model, input="Which canal cut Panama in two?", stream=True)
+        )
         raises(f"cut short, {time}", (httpx.RemoteProtocolError, openai.APIError), "miss", lambda: events("cut-4"))
         expect("an error event", does(f"an error, {time}", "miss", lambda: events("error-4"))[-1].type, "error")
     sdk = client(PLAIN_GATEWAY)
@@ -301,9 +367,23 @@ def completions_and_models():
     whole = twice("JSON", lambda: ask("Once upon"))
     streamed = twice("stream", lambda: stream("Once there was"))
     expect("a stream of what came as JSON", hits("shape", lambda: stream("Once upon")), whole["choices"][0]["text"])
-    expect("JSON of what came as a stream", hits("shape", lambda: ask("Once there was"))["choices"][0]["text"], streamed)
+    expect(
+        "JSON of what came as a stream", hits("shape", lambda: ask("Once there was"))["choices"][0]["text"], streamed
+    )
     expect("models", [model.id for model in sdk.models.list()], ["answers"])
 
 
-run("openai (Python)", chat, chat_turns, chat_tools, chat_structured, errors, directives, together, responses,
-    responses_tools, embeddings, completions_and_models)
+run(
+    "openai (Python)",
+    chat,
+    chat_turns,
+    chat_tools,
+    chat_structured,
+    errors,
+    directives,
+    together,
+    responses,
+    responses_tools,
+    embeddings,
+    completions_and_models,
+)
