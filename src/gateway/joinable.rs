@@ -17,7 +17,7 @@ use crate::{
     key::{Fingerprint, Partition},
     matcher::{Asked, Terms},
     metrics,
-    policy::{Classification, Tier},
+    policy::Classification,
     similarity::{Embedding, Similarity},
 };
 
@@ -75,31 +75,23 @@ impl Drop for Listed {
     }
 }
 
-/// What became of looking for a flight to join.
-#[derive(Debug)]
-pub(super) enum Found {
-    /// One that gives the answer.
-    Join(Head),
-    /// None; others may join this one while the guard lives.
-    Lead(Option<Listed>),
-}
-
 impl Gateway {
-    /// Looks for a running flight whose answer is this question's answer too.
+    /// Lists the flight of a question that meaning may be used for, so that others may join it while the guard lives.
+    /// `Err` is a running flight whose answer is this question's answer too.
     pub(super) async fn find_flight(
         &self,
         leader: &Leader,
         job: &Job,
         class: &Classification,
         vector: Option<&Embedding>,
-    ) -> Found {
+    ) -> Result<Option<Listed>, Head> {
         let question = &job.question;
-        let (Some(query), Some(vector)) = (question.query(), vector) else { return Found::Lead(None) };
+        let (Some(query), Some(vector)) = (question.query(), vector) else { return Ok(None) };
         let category = &class.policy.category;
         let withheld = self.auditor.withholds(category, question.directives.mode).is_some();
         // An answer that calls a tool is for its own request only, and nobody knows before it is there.
-        if withheld || question.request.offers_tools || class.policy.reuse.tier != Tier::Semantic {
-            return Found::Lead(None);
+        if withheld || question.request.offers_tools {
+            return Ok(None);
         }
         let (listed, earlier) = self.joinable.list(Running {
             place: leader.place(),
@@ -110,8 +102,8 @@ impl Gateway {
             vector: vector.clone(),
         });
         match self.same_meaning(question, class, &listed.running, &earlier).await {
-            Some(seat) => Found::Join(Head::Elsewhere(Arc::new(seat))),
-            None => Found::Lead(Some(listed)),
+            Some(seat) => Err(Head::Elsewhere(Arc::new(seat))),
+            None => Ok(Some(listed)),
         }
     }
 

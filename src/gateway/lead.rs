@@ -22,7 +22,7 @@ use super::{
     category::Told,
     flight::{Chunk, End, FlightKey, Joined, Leader, Seat},
     identity::{self, Question},
-    joinable::Found,
+    joinable::Listed,
     lookup::{Lookup, Served},
     tape::{Reel, Tape},
 };
@@ -265,19 +265,19 @@ impl Gateway {
             return leader.resolve(Head::Unsatisfied);
         }
         let _listed = match self.join_by_meaning(&leader, &job, &plan).await {
-            Found::Join(head) => return leader.resolve(head),
-            Found::Lead(listed) => listed,
+            Err(head) => return leader.resolve(head),
+            Ok(listed) => listed,
         };
         self.fly(leader, &job, plan).await;
     }
 
-    /// A running flight that has the answer, where this request may take another's by meaning.
-    async fn join_by_meaning(&self, leader: &Leader, job: &Job, plan: &Plan) -> Found {
+    /// Lets others join this flight by meaning. `Err` is a running flight that has this request's answer too.
+    async fn join_by_meaning(&self, leader: &Leader, job: &Job, plan: &Plan) -> Result<Option<Listed>, Head> {
         let refreshes = job.background || job.reason == MissReason::Refresh;
         // Whom a flight has released once goes alone.
         let released = self.alone.remembers(leader.key(), self.parts.clock.now());
         if refreshes || released || !plan.by_meaning || plan.withheld.is_some() {
-            return Found::Lead(None);
+            return Ok(None);
         }
         self.find_flight(leader, job, &plan.told.class, plan.told.vector.as_ref()).await
     }

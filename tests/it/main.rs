@@ -21,7 +21,7 @@ mod models; // lists, kept for a minute
 mod passthrough; // everything that is not cached
 mod replay; // fixtures, as an evaluator replays them
 mod responses; // recording and replay of responses
-mod restart;
-mod same_meaning; // what survives, what does not
+mod restart; // what survives, what does not
+mod same_meaning; // joining a running fetch by meaning
 mod tidy; // rules of the house, held against the source
 mod zero_sla; // what must never leave a trace

@@ -77,7 +77,7 @@ async fn nobody_joins_where_meaning_may_not_be_used_or_the_asker_differs() {
         ("exact tier", Setup::new().policies(&[("default.toml", exact)]), json!({}), &[][..]),
         ("shadow mode", Setup::new().config(|config| config.shadow = true), json!({}), &[]),
         ("tools", Setup::new(), tools, &[]),
-        ("another system prompt", Setup::new(), json!({"temperature": 0}), &[("x-semblance-namespace", "b")]),
+        ("another namespace", Setup::new(), json!({"temperature": 0}), &[("x-semblance-namespace", "b")]),
         ("a bar of its own", Setup::new(), json!({}), &[("x-semblance-threshold", "0.99")]),
         (
             "another credential",

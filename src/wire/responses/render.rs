@@ -95,7 +95,11 @@ impl Writer<'_> {
                 self.summary(place, item.get("summary"));
                 self.parts(place, item.get("content"));
             }
-            "function_call" => self.arguments(place, item),
+            "function_call" => {
+                // The last event says once more which function they are for.
+                let name = item.get("name").map(|name| ("name", name));
+                self.filled_with("function_call_arguments", "arguments", place, item.get("arguments"), name);
+            }
             "custom_tool_call" => self.filled("custom_tool_call_input", "input", place, item.get("input")),
             _ => {}
         }
@@ -161,24 +165,27 @@ impl Writer<'_> {
 
     /// Deltas of a text, then all of it as the member `key`.
     fn filled(&mut self, name: &str, key: &str, place: Place<'_>, text: Option<&Node<'_>>) {
+        self.filled_with(name, key, place, text, None);
+    }
+
+    /// The same, the last event with one more member.
+    fn filled_with(
+        &mut self,
+        name: &str,
+        key: &str,
+        place: Place<'_>,
+        text: Option<&Node<'_>>,
+        also: Option<(&str, &Node<'_>)>,
+    ) {
         let Some(text) = text.filter(|text| text.as_str().is_some()) else { return };
         let raw = text.raw(self.source);
         for piece in deltas(text, self.source) {
             self.stream.placed(&format!("response.{name}.delta"), place, |event| event.text("delta", piece));
         }
-        self.stream.placed(&format!("response.{name}.done"), place, |event| event.raw(key, raw));
-    }
-
-    /// The arguments of a call, whose last event says once more which function they are for.
-    fn arguments(&mut self, place: Place<'_>, call: &Node<'_>) {
-        let Some(text) = call.get("arguments").filter(|text| text.as_str().is_some()) else { return };
-        for piece in deltas(text, self.source) {
-            self.stream.placed("response.function_call_arguments.delta", place, |event| event.text("delta", piece));
-        }
-        let (name, whole) = (call.get("name").map(|name| name.raw(self.source)), text.raw(self.source));
-        self.stream.placed("response.function_call_arguments.done", place, |event| {
-            name.into_iter().for_each(|name| event.raw("name", name));
-            event.raw("arguments", whole);
+        let also = also.map(|(key, node)| (key, node.raw(self.source)));
+        self.stream.placed(&format!("response.{name}.done"), place, |event| {
+            also.into_iter().for_each(|(key, raw)| event.raw(key, raw));
+            event.raw(key, raw);
         });
     }
 
