@@ -103,11 +103,6 @@ pub(crate) fn drive(
     Ok(Sample { micros, rate })
 }
 
-/// Asks `path` once; returns the status.
-pub(crate) fn get(address: SocketAddr, path: &str) -> anyhow::Result<u16> {
-    Ok(Client::connect(address)?.ask(format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").as_bytes())?.status)
-}
-
 /// What the driver reads of a response.
 #[derive(Debug)]
 struct Response {

@@ -14,6 +14,8 @@
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "a benchmark measures wall-clock time")]
 
 mod floor;
+#[path = "../shared/gateway.rs"]
+mod gateway;
 mod load;
 mod process;
 mod report;
@@ -23,8 +25,9 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 
+use gateway::Gateway;
 use load::{Kind, Sample};
-use process::{Child, Gateway};
+use process::Child;
 use report::{Report, Start, Target};
 
 /// Connections at a time, one column of the table each.
@@ -102,8 +105,8 @@ fn drive(options: &Options) -> anyhow::Result<Vec<Target>> {
     let upstream = Child::role("upstream", None)?;
     let server = Child::role("server", None)?;
     let proxy = Child::role("proxy", Some(upstream.address))?;
-    let gateway = Gateway::start(None, Some(upstream.address), "info")?;
-    let quiet = Gateway::start(None, Some(upstream.address), "warn")?;
+    let gateway = Gateway::start(None, Some(upstream.address), &["--log-level", "info"])?;
+    let quiet = Gateway::start(None, Some(upstream.address), &["--log-level", "warn"])?;
     gateway.wait_until_ready()?;
     quiet.wait_until_ready()?;
     let targets: [(&str, SocketAddr, Kind, &str); 9] = [

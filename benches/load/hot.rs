@@ -9,7 +9,8 @@ use anyhow::ensure;
 
 use crate::{
     Options,
-    gateway::{Gateway, client, text},
+    client::{client, start, text},
+    gateway::Gateway,
     line,
     upstream::{Upstream, mark},
 };
@@ -40,17 +41,17 @@ enum Manner {
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let upstream = Upstream::start(WORDS, THINKS, PAUSE).await?;
-    let gateway = Arc::new(Gateway::start(upstream.address).await?);
+    let gateway = Arc::new(start(upstream.address)?);
     let expected =
         format!("{}{}", mark("sk-hot", QUESTION), (0..WORDS).map(|n| format!(" word{n}")).collect::<String>());
 
     // One alone, on another question: what a flight costs without a crowd.
     let alone = ask(&gateway, &client()?, ALONE, true, Manner::Reads).await?;
     let Seen::Answer(alone_first, ..) = alone else { anyhow::bail!("the first client left") };
-    let (_, alone_memory) = gateway.memory()?;
+    let alone_memory = gateway.mebibytes("VmHWM")?;
 
     let pools = connect(&gateway, options.clients).await?;
-    let (_, connected_memory) = gateway.memory()?;
+    let connected_memory = gateway.mebibytes("VmHWM")?;
 
     let before = upstream.calls();
     let started = Instant::now();
@@ -80,7 +81,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     }
     first.sort_by(f64::total_cmp);
     let at = |share: f64| first.get(((first.len() - 1) as f64 * share) as usize).copied().unwrap_or(f64::NAN);
-    let (_, peak) = gateway.memory()?;
+    let peak = gateway.mebibytes("VmHWM")?;
     line(&format!("clients          {} ({left} left, {served} read to the end)", options.clients));
     line(&format!("upstream calls   {}", upstream.calls() - before));
     line(&format!("other texts      {wrong}"));

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     Options,
-    gateway::{Gateway, client, text},
+    client::{client, start, text},
     line,
     upstream::{Upstream, mark},
 };
@@ -22,25 +22,31 @@ const PRINCIPALS: usize = 50;
 const QUESTIONS: usize = 200;
 /// Requests under way at a time.
 const WORKERS: usize = 32;
-/// One request in this many is followed by the purge of a category.
+/// One request in this many is followed by a purge of everything.
 const PURGE_EVERY: usize = 100_000;
 const PROGRESS_EVERY: usize = 100_000;
 
+/// What all workers count.
+#[derive(Debug, Default)]
+struct Tally {
+    done: AtomicUsize,
+    hits: AtomicUsize,
+    wrong: AtomicUsize,
+}
+
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let upstream = Upstream::start(20, Duration::ZERO, Duration::ZERO).await?;
-    let gateway = Arc::new(Gateway::start(upstream.address).await?);
-    let (done, wrong, hits) =
-        (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let gateway = Arc::new(start(upstream.address)?);
+    let tally = Arc::new(Tally::default());
     let started = Instant::now();
     let mut workers = Vec::new();
     for worker in 0..WORKERS {
-        let (gateway, done, wrong, hits) =
-            (Arc::clone(&gateway), Arc::clone(&done), Arc::clone(&wrong), Arc::clone(&hits));
+        let (gateway, tally) = (Arc::clone(&gateway), Arc::clone(&tally));
         let mut random = fastrand::Rng::with_seed(options.seed.wrapping_mul(1000).wrapping_add(worker as u64));
         let client = client()?;
         workers.push(tokio::spawn(async move {
             loop {
-                let number = done.fetch_add(1, Ordering::Relaxed);
+                let number = tally.done.fetch_add(1, Ordering::Relaxed);
                 if number >= options.requests {
                     return anyhow::Ok(());
                 }
@@ -51,9 +57,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
                 let outcome = response.headers().get("x-semblance-cache").cloned();
                 let body = response.text().await?;
                 ensure!(status == 200, "status {status}: {body}");
-                hits.fetch_add(usize::from(outcome.is_some_and(|value| value == "hit-exact")), Ordering::Relaxed);
+                tally.hits.fetch_add(usize::from(outcome.is_some_and(|value| value == "hit-exact")), Ordering::Relaxed);
                 if !text(&body).starts_with(&mark(&key, &question)) {
-                    wrong.fetch_add(1, Ordering::Relaxed);
+                    tally.wrong.fetch_add(1, Ordering::Relaxed);
                     line(&format!("WRONG: {key} asked {question:?} and got {}", text(&body)));
                 }
                 if number % PURGE_EVERY == PURGE_EVERY / 2 {
@@ -68,7 +74,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     for worker in workers {
         worker.await??;
     }
-    let (wrong, hits) = (wrong.load(Ordering::Relaxed), hits.load(Ordering::Relaxed));
+    let (wrong, hits) = (tally.wrong.load(Ordering::Relaxed), tally.hits.load(Ordering::Relaxed));
     line(&format!(
         "requests         {} by {PRINCIPALS} principals over {QUESTIONS} questions, seed {}",
         options.requests, options.seed

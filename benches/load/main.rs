@@ -10,6 +10,8 @@
 
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "a benchmark measures wall-clock time")]
 
+mod client;
+#[path = "../shared/gateway.rs"]
 mod gateway;
 mod hot;
 mod isolation;

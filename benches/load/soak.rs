@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     Options,
-    gateway::{Gateway, client},
+    client::{client, start},
     line,
     upstream::Upstream,
 };
@@ -27,7 +27,7 @@ const GROWTH: f64 = 1.05;
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let upstream = Upstream::start(200, Duration::ZERO, Duration::ZERO).await?;
-    let gateway = Arc::new(Gateway::start(upstream.address).await?);
+    let gateway = Arc::new(start(upstream.address)?);
     let length = Duration::from_secs_f64(options.minutes * 60.0);
     let end = Instant::now() + length;
     let mut workers = Vec::new();
@@ -60,7 +60,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let mut samples = Vec::new();
     for number in 1..=SAMPLES {
         tokio::time::sleep(length / (SAMPLES + 1)).await;
-        let ((memory, _), stored) = (gateway.memory()?, gateway.stored()?);
+        let (memory, stored) = (gateway.mebibytes("VmRSS")?, gateway.stored()?);
         line(&format!(
             "{number:>3}/{SAMPLES}  memory {memory:.0} MiB, files {stored:.1} MiB, upstream calls {}",
             upstream.calls()
