@@ -59,7 +59,7 @@ fn request(path: &str, model: Option<&str>) -> UpstreamRequest {
         headers: HeaderMap::new(),
         model: model.map(str::to_owned),
         may_fall_back: true,
-        body: UpstreamBody::Whole(Bytes::from_static(b"{}")),
+        body: UpstreamBody::Whole(Bytes::from_static(br#"{"model":"m","messages":[{"role":"user","content":"Hi"}]}"#)),
     }
 }
 
