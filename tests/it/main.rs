@@ -24,4 +24,5 @@ mod responses; // recording and replay of responses
 mod restart;
 mod same_meaning; // what survives, what does not
 mod tidy; // rules of the house, held against the source
+mod upstreams; // named ones, their fallbacks and keys
 mod zero_sla; // what must never leave a trace
