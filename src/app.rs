@@ -387,13 +387,14 @@ pub(crate) async fn load_verifier(config: &Config) -> Result<Option<Arc<dyn Veri
 
 /// The default upstreams by protocol family, and the named ones before them.
 fn connect(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> Result<Arc<dyn Upstream>, ConfigProblem> {
-    let one = |choice: &UpstreamChoice, public: &str, transport: &Transport| -> Result<Arc<dyn Upstream>, ConfigProblem> {
-        Ok(match choice {
-            UpstreamChoice::Demo => Arc::new(Scripted::demo(clock.clone())),
-            UpstreamChoice::Url(url) => Arc::new(HttpUpstream::over(url, transport)?),
-            UpstreamChoice::Providers => Arc::new(HttpUpstream::over(public, transport)?),
-        })
-    };
+    let one =
+        |choice: &UpstreamChoice, public: &str, transport: &Transport| -> Result<Arc<dyn Upstream>, ConfigProblem> {
+            Ok(match choice {
+                UpstreamChoice::Demo => Arc::new(Scripted::demo(clock.clone())),
+                UpstreamChoice::Url(url) => Arc::new(HttpUpstream::over(url, transport)?),
+                UpstreamChoice::Providers => Arc::new(HttpUpstream::over(public, transport)?),
+            })
+        };
     let usual = Transport { timeouts: config.timeouts, ..Transport::default() };
     let mut routes = Routes::new(one(&config.upstream, config::OPENAI, &usual)?, Arc::clone(metrics));
     let families = [(Family::Messages, &config.anthropic_upstream, config::ANTHROPIC)];

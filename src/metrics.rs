@@ -392,8 +392,7 @@ impl Metrics {
 
     /// Counts a request that the named `upstream` failed and that goes to `fallback`.
     pub fn fell_back(&self, upstream: &str, fallback: &str) {
-        let labels =
-            [("upstream", Cow::Owned(upstream.to_owned())), ("fallback", Cow::Owned(fallback.to_owned()))];
+        let labels = [("upstream", Cow::Owned(upstream.to_owned())), ("fallback", Cow::Owned(fallback.to_owned()))];
         self.upstream_fallbacks.get_or_create(&labels).inc();
     }
 

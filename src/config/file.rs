@@ -68,9 +68,10 @@ impl Reader<'_> {
         } else if is_section {
             self.problems.push(origin.problem(key, format!("is a section; write [{key}] and its keys below")));
         } else if !ConfigFile::KEYS.contains(&key) {
-            let sections = ConfigFile::KEYS.iter().filter_map(|known| known.split_once('.')).map(|(section, _)| section);
-            let known = ConfigFile::KEYS.iter().copied().chain(sections).chain([SECTION]);
-            self.problems.push(origin.problem(key, unknown(key, known)));
+            let sections =
+                ConfigFile::KEYS.iter().filter_map(|known| known.split_once('.')).map(|(section, _)| section);
+            let known: Vec<&str> = ConfigFile::KEYS.iter().copied().chain(sections).chain([SECTION]).collect();
+            self.problems.push(origin.problem(key, unknown(key, &known)));
         } else if let Some(value) = item.as_value() {
             self.problems.extend(self.file.take(key, value, origin).err());
         } else {
@@ -102,7 +103,7 @@ impl Reader<'_> {
             let start = table.key(key).and_then(Key::span).or_else(|| item.span()).map(|span| span.start);
             let (origin, full) = ((self.at)(start), read.key(key));
             if !UpstreamTable::KEYS.contains(&key) {
-                let what = unknown(key, UpstreamTable::KEYS.iter().copied());
+                let what = unknown(key, UpstreamTable::KEYS);
                 self.problems.push(origin.problem(&full, what));
             } else if let Some(value) = item.as_value() {
                 self.problems.extend(read.take(key, value, origin).err());
@@ -115,14 +116,14 @@ impl Reader<'_> {
 }
 
 /// What to say about an unknown key: the nearest of the `known` ones, when one is near.
-fn unknown<'k>(key: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
+fn unknown(key: &str, known: &[&str]) -> String {
     let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
     let near = known
-        .clone()
-        .map(|known| (distance(key, known), known))
+        .iter()
+        .map(|known| (distance(key, known), *known))
         .min()
         .filter(|(distance, known)| *distance <= 2.max(known.len() / 4));
-    let moved = || known.clone().find(|known| last(known) == last(key));
+    let moved = || known.iter().copied().find(|known| last(known) == last(key));
     match near.map(|(_, known)| known).or_else(moved) {
         Some(known) => format!("unknown key; did you mean {known}?"),
         None => "unknown key; remove it (semblance serve --help lists all settings)".to_owned(),

@@ -302,7 +302,9 @@ fn every_problem_of_a_named_upstream_is_told_with_its_line() {
 #[test]
 fn a_fallback_must_be_one_that_may_see_the_clients_credential() {
     let chain = |first: &str, second: &str| {
-        upstreams(&format!("[upstreams.a]\nfallback = \"b\"\n{first}\n[upstreams.b]\n{second}\n")).err().unwrap_or_default()
+        upstreams(&format!("[upstreams.a]\nfallback = \"b\"\n{first}\n[upstreams.b]\n{second}\n"))
+            .err()
+            .unwrap_or_default()
     };
     let (here, there) = ("url = \"https://h/v1\"", "url = \"https://other/v1\"");
     for (first, second) in [
@@ -347,7 +349,10 @@ fn a_circle_of_fallbacks_is_told_once() {
 fn a_key_that_no_header_can_carry_is_told() {
     let with = |lines: &str| upstreams(&format!("[upstreams.a]\nurl = \"https://h\"\n{lines}\n")).unwrap_err();
     let problems = with("api_key_env = \"BAD\"");
-    assert!(problems[0].starts_with("semblance.toml:3: upstreams.a.api_key_env: names a variable whose"), "{problems:?}");
+    assert!(
+        problems[0].starts_with("semblance.toml:3: upstreams.a.api_key_env: names a variable whose"),
+        "{problems:?}"
+    );
     let problems = with("api_key_env = \"KEY\"\napi_key_header = \"x-key\"");
     assert!(problems[0].starts_with("semblance.toml:4: upstreams.a.api_key_header: \"x-key\" is no header for a key; write authorization or x-api-key or"), "{problems:?}");
 }
@@ -356,9 +361,19 @@ fn a_key_that_no_header_can_carry_is_told() {
 fn authorities_are_for_tls_and_must_be_certificates() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "no certificate").unwrap();
-    let with = |url: &str| {
-        upstreams(&format!("[upstreams.a]\nurl = \"{url}\"\nca_file = {:?}\n", file.path())).unwrap_err()
-    };
+    let with =
+        |url: &str| upstreams(&format!("[upstreams.a]\nurl = \"{url}\"\nca_file = {:?}\n", file.path())).unwrap_err();
     assert!(with("https://h")[0].contains("holds no certificate in PEM form"));
     assert!(with("http://h")[0].contains("is for an upstream whose url begins with https://"));
+}
+
+#[test]
+fn the_readmes_example_is_a_settings_file() {
+    let readme = include_str!("../../README.md");
+    let example = readme.split("```toml\n").find(|text| text.starts_with("[upstreams.")).unwrap();
+    let example = example.split("```").next().unwrap();
+    let keys = [("AZURE_KEY", "k1"), ("OPENAI_KEY", "k2")];
+    let named = config(&ServeArgs::default(), example, &keys).unwrap().upstreams;
+    let names: Vec<&str> = named.iter().map(|named| named.name.as_str()).collect();
+    assert_eq!((names.as_slice(), named[0].fallback), (&["azure", "openai", "house"][..], Some(1)));
 }

@@ -75,7 +75,7 @@ pub enum ConfigProblem {
     #[error("holds no certificate in PEM form")]
     NoCertificate,
     /// TLS or the client could not be set up.
-    #[error("the HTTP client cannot be built")]
+    #[error("the HTTP client cannot be built (https:// needs the system's certificates of authorities)")]
     Client(#[source] reqwest::Error),
 }
 

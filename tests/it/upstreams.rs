@@ -179,7 +179,11 @@ async fn a_batch_is_never_put_together_from_two_upstreams() {
     rig.scripts[0].push(down());
     let answer = rig.gateway.post("/v1/embeddings", &body(json!(["a", "b"])), &[]).await;
     assert_eq!((answer.status, answer.json()["data"].as_array().unwrap().len()), (200, 2));
-    assert_eq!(rig.scripts[1].last().unwrap().json()["input"], json!(["a", "b"]), "the fallback is asked for all of it");
+    assert_eq!(
+        rig.scripts[1].last().unwrap().json()["input"],
+        json!(["a", "b"]),
+        "the fallback is asked for all of it"
+    );
     assert!(answer.header("cache-status").ends_with("detail=fallback-upstream"), "{:?}", answer.headers);
     assert_eq!(rig.gateway.post("/v1/embeddings", &body(json!(["a"])), &[]).await.outcome(), "hit-exact");
 }
@@ -245,7 +249,8 @@ impl Drop for Process {
 async fn proxy(tasks: &mut JoinSet<()>) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let (seen, answer) = (Arc::new(Mutex::new(Vec::new())), json!({"error": {"message": "from the proxy"}}).to_string());
+    let (seen, answer) =
+        (Arc::new(Mutex::new(Vec::new())), json!({"error": {"message": "from the proxy"}}).to_string());
     let lines = Arc::clone(&seen);
     tasks.spawn(async move {
         loop {

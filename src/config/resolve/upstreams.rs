@@ -122,12 +122,7 @@ impl Check<'_> {
         found
     }
 
-    fn transport(
-        &mut self,
-        table: &UpstreamTable,
-        choice: Option<&UpstreamChoice>,
-        timeouts: Settings,
-    ) -> Transport {
+    fn transport(&mut self, table: &UpstreamTable, choice: Option<&UpstreamChoice>, timeouts: Settings) -> Transport {
         let mut time = |key: &str, typed: Option<&Typed<u64>>, usual: Duration| {
             let usual = u64::try_from(usual.as_millis()).unwrap_or(u64::MAX);
             self.time(&table.key(key), typed, usual, 1)
@@ -192,7 +187,8 @@ impl Check<'_> {
                     _ => false,
                 };
             // Nothing leaves this process for the built-in model.
-            if let Some(typed) = table.fallback.as_ref().filter(|_| to.choice != UpstreamChoice::Demo && !meant_for_it) {
+            if let Some(typed) = table.fallback.as_ref().filter(|_| to.choice != UpstreamChoice::Demo && !meant_for_it)
+            {
                 let what = format!(
                     "{} would be sent credentials that clients meant for {}; set {} (or {} = true, if it may have them)",
                     to.name,

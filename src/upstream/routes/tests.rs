@@ -145,8 +145,13 @@ fn an_account_of_ours_makes_a_scope_of_its_own() {
 
 #[tokio::test]
 async fn a_failure_goes_down_the_chain_until_somebody_succeeds() {
-    let chain =
-        || rig(vec![named("a", Route::default(), Some(1)), named("b", Route::default(), Some(2)), named("c", Route::default(), None)]);
+    let chain = || {
+        rig(vec![
+            named("a", Route::default(), Some(1)),
+            named("b", Route::default(), Some(2)),
+            named("c", Route::default(), None),
+        ])
+    };
     for failure in [429, 500, 502, 503, 504, 529].map(status).into_iter().chain([
         Reply::connect_error(),
         Reply::timeout(),
