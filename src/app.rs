@@ -47,11 +47,11 @@ use crate::{
     tasks::Tasks,
     upstream::{
         Upstream,
-        http::{ConfigProblem, HttpUpstream},
-        providers::Providers,
+        http::{ConfigProblem, HttpUpstream, Transport},
+        routes::{Named, Routes},
         scripted::Scripted,
     },
-    wire::{RecordSettings, chat::ChatSettings},
+    wire::{Family, RecordSettings, chat::ChatSettings},
 };
 
 /// The key that turns credentials into principals.
@@ -304,9 +304,10 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
         Some(verifier) => Some(verifier),
         None => load_verifier(config).await?,
     };
+    let metrics = Arc::new(Metrics::new());
     let upstream = match seams.upstream {
         Some(upstream) => upstream,
-        None => connect(config, &seams.clock)?,
+        None => connect(config, &seams.clock, &metrics)?,
     };
     let index = Arc::new(Partitions::new(partitions::Settings { seal_at: config.seal_at }));
     let cache = Arc::new(Cache::new(Arc::clone(&store), index, config.hot_tier_bytes));
@@ -321,7 +322,7 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
         upstream,
         clock: seams.clock,
         tasks: tasks.clone(),
-        metrics: Arc::new(Metrics::new()),
+        metrics,
         principal_key: principal_key(&config.data_dir)?,
         settings: settings(config),
         oversight: oversight(config)?,
@@ -384,20 +385,44 @@ pub(crate) async fn load_verifier(config: &Config) -> Result<Option<Arc<dyn Veri
     Ok(Some(Arc::new(loading.await.map_err(|_| StartError::Interrupted)??)))
 }
 
-fn connect(config: &Config, clock: &Clock) -> Result<Arc<dyn Upstream>, StartError> {
-    let one = |choice: &UpstreamChoice, public: &str| -> Result<Arc<dyn Upstream>, ConfigProblem> {
-        Ok(match choice {
-            UpstreamChoice::Demo => Arc::new(Scripted::demo(clock.clone())),
-            UpstreamChoice::Url(url) => Arc::new(HttpUpstream::new(url, config.timeouts)?),
-            UpstreamChoice::Providers => Arc::new(HttpUpstream::new(public, config.timeouts)?),
+/// The default upstreams by protocol family, and the named ones before them.
+fn connect(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> Result<Arc<dyn Upstream>, ConfigProblem> {
+    let one =
+        |choice: &UpstreamChoice, public: &str, transport: &Transport| -> Result<Arc<dyn Upstream>, ConfigProblem> {
+            Ok(match choice {
+                UpstreamChoice::Demo => Arc::new(Scripted::demo(clock.clone())),
+                UpstreamChoice::Url(url) => Arc::new(HttpUpstream::over(url, transport)?),
+                UpstreamChoice::Providers => Arc::new(HttpUpstream::over(public, transport)?),
+            })
+        };
+    let usual = Transport { timeouts: config.timeouts, ..Transport::default() };
+    let mut routes = Routes::new(one(&config.upstream, config::OPENAI, &usual)?, Arc::clone(metrics));
+    let families = [(Family::Messages, &config.anthropic_upstream, config::ANTHROPIC)];
+    for (family, own, public) in families {
+        match (own, &config.upstream) {
+            (Some(choice), _) | (None, choice @ UpstreamChoice::Providers) => {
+                routes = routes.family(family, one(choice, public, &usual)?);
+            }
+            // Whoever was named answers every protocol.
+            (None, UpstreamChoice::Demo | UpstreamChoice::Url(_)) => {}
+        }
+    }
+    let named = config.upstreams.iter().map(|named| {
+        Ok(Named {
+            name: named.name.clone(),
+            route: named.route.clone(),
+            upstream: one(&named.choice, config::OPENAI, &named.transport)?,
+            own_key: named.own_key.clone(),
+            fallback: named.fallback,
         })
-    };
-    let openai = one(&config.upstream, config::OPENAI)?;
-    let anthropic = match (&config.anthropic_upstream, &config.upstream) {
-        (Some(choice), _) | (None, choice @ UpstreamChoice::Providers) => one(choice, config::ANTHROPIC)?,
-        (None, UpstreamChoice::Demo | UpstreamChoice::Url(_)) => return Ok(openai),
-    };
-    Ok(Arc::new(Providers::new(openai, anthropic)))
+    });
+    let named = named.collect::<Result<Vec<Named>, ConfigProblem>>()?;
+    Ok(Arc::new(routes.named(named)))
+}
+
+/// The providers behind these document their default temperature; what another upstream does with none is not known.
+fn only_public_apis(config: &Config) -> bool {
+    config.upstream == UpstreamChoice::Providers && config.anthropic_upstream.is_none() && config.upstreams.is_empty()
 }
 
 fn settings(config: &Config) -> gateway::Settings {
@@ -405,9 +430,7 @@ fn settings(config: &Config) -> gateway::Settings {
         limits: config.limits,
         chat: ChatSettings {
             max_temperature: config.temperature_ceiling,
-            // Both providers document their default; what another upstream does with no temperature is not known.
-            default_temperature: (config.upstream == UpstreamChoice::Providers && config.anthropic_upstream.is_none())
-                .then_some(1.0),
+            default_temperature: only_public_apis(config).then_some(1.0),
             ..ChatSettings::default()
         },
         record: RecordSettings {

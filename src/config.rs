@@ -9,6 +9,7 @@ mod args;
 mod file;
 mod problem;
 mod resolve;
+mod table;
 mod value;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -17,7 +18,13 @@ pub use args::ServeArgs;
 pub use file::ConfigFile;
 pub use problem::Problem;
 
-use crate::{telemetry::LogConfig, upstream::http::Settings};
+use crate::{
+    telemetry::LogConfig,
+    upstream::{
+        http::{Settings, Transport},
+        routes::{OwnKey, Route},
+    },
+};
 
 /// Where apps connect, unless told otherwise.
 pub const LISTEN: &str = "127.0.0.1:8080";
@@ -63,6 +70,23 @@ pub enum UpstreamChoice {
     Demo,
     /// The provider, or the gateway to providers, at this base URL.
     Url(String),
+}
+
+/// One `[upstreams.NAME]`: who answers some of the requests instead of the default upstreams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedUpstream {
+    /// Its name.
+    pub name: String,
+    /// Who it is; never [`UpstreamChoice::Providers`].
+    pub choice: UpstreamChoice,
+    /// What it takes.
+    pub route: Route,
+    /// What it is asked with instead of the client's credential.
+    pub own_key: Option<OwnKey>,
+    /// Place in [`Config::upstreams`] of the one that is asked when it fails.
+    pub fallback: Option<usize>,
+    /// How it is reached.
+    pub transport: Transport,
 }
 
 /// Bounds on what is read and held.
@@ -157,7 +181,9 @@ pub struct Config {
     pub upstream: UpstreamChoice,
     /// Who answers Anthropic's protocol, where that is not [`Self::upstream`].
     pub anthropic_upstream: Option<UpstreamChoice>,
-    /// Limits of waiting for it.
+    /// Who answers some of the requests instead of these, in the order in which they are asked whether they do.
+    pub upstreams: Vec<NamedUpstream>,
+    /// Limits of waiting for an upstream that sets none of its own.
     pub timeouts: Settings,
     /// Where the database lives.
     pub data_dir: PathBuf,

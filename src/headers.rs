@@ -238,6 +238,15 @@ pub fn credential(headers: &HeaderMap) -> Option<Credential<'_>> {
     }
 }
 
+/// Removes everything by which a client shows who it is and whose account or provider it wants, for a request that goes
+/// out under a credential of ours.
+pub fn strip_credentials(headers: &mut HeaderMap) {
+    remove_where(headers, |name| {
+        let name = name.as_str();
+        CREDENTIALS.contains(&name) || ORGANISATION.contains(&name) || may_identify(name)
+    });
+}
+
 fn may_identify(name: &str) -> bool {
     !CREDENTIALS.contains(&name)
         && !NO_CREDENTIALS.contains(&name)

@@ -41,6 +41,7 @@ pub mod entry;
 pub mod explain;
 pub mod freshness;
 pub mod gateway;
+mod glob;
 pub mod headers;
 pub mod http;
 pub mod index;

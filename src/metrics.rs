@@ -1,8 +1,8 @@
 //! Every metric, declared once, with its help; a value that is passed down, never a global.
 //!
-//! Invariants: labels are closed sets (outcomes, reasons, stages) or the operator's own category names, never a scope,
-//! a prompt, a model's name or an error's text; reasons start at zero, so that a rate of one is seen from its first
-//! event. All numbers of one request come from its one [`Outcome`].
+//! Invariants: labels are closed sets (outcomes, reasons, stages) or the operator's own names of categories and
+//! upstreams, never a scope, a prompt, a model's name or an error's text; reasons start at zero, so that a rate of one is
+//! seen from its first event. All numbers of one request come from its one [`Outcome`].
 
 use std::{borrow::Cow, sync::atomic::AtomicU64, time::Duration};
 
@@ -137,6 +137,7 @@ pub struct Metrics {
     followers: Counters<1>,
     upstream_requests: Counters<1>,
     upstream_duration: Histogram,
+    upstream_fallbacks: Counters<2>,
     lookup_duration: Histograms<1>,
     candidate_similarity: Histograms<1>,
     embeddings: Counters<1>,
@@ -211,6 +212,7 @@ impl Metrics {
             followers: Family::default(),
             upstream_requests: Family::default(),
             upstream_duration: request_seconds(),
+            upstream_fallbacks: Family::default(),
             lookup_duration: histograms(stage_seconds),
             candidate_similarity: histograms(similarities),
             embeddings: Family::default(),
@@ -256,6 +258,11 @@ impl Metrics {
         );
         r.register("upstream_requests", "Requests sent upstream, by result", self.upstream_requests.clone());
         r.register("upstream_duration_seconds", "From request to response head", self.upstream_duration.clone());
+        r.register(
+            "upstream_fallbacks",
+            "Requests sent to a fallback upstream, by the one that failed and its fallback",
+            self.upstream_fallbacks.clone(),
+        );
         r.register("saved_tokens", "Tokens that hits did not buy again, by direction", self.saved_tokens.clone());
         r.register("saved_usd", "US dollars that hits saved, where prices are known", self.saved_usd.clone());
     }
@@ -381,6 +388,12 @@ impl Metrics {
         };
         self.upstream_requests.get_or_create(&label([("result", result)])).inc();
         self.upstream_duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts a request that the named `upstream` failed and that goes to `fallback`.
+    pub fn fell_back(&self, upstream: &str, fallback: &str) {
+        let labels = [("upstream", Cow::Owned(upstream.to_owned())), ("fallback", Cow::Owned(fallback.to_owned()))];
+        self.upstream_fallbacks.get_or_create(&labels).inc();
     }
 
     /// Records the time of a stage of a lookup.

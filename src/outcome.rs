@@ -157,6 +157,8 @@ reasons! {
         Purged => "purged",
         /// The policy does not store (`write = "around"` or ttl zero).
         Policy => "policy",
+        /// A fallback upstream gave it, and the request's scope names another.
+        FallbackUpstream => "fallback-upstream",
         /// Storing failed.
         CacheError => "cache-error",
     }

@@ -1,9 +1,10 @@
 //! The provider side: send a request, get status, headers and a body stream back, unchanged.
 //!
-//! [`http`] talks to a real provider, [`providers`] picks one of two by protocol; [`scripted`] is the built-in model behind `--upstream demo` and `replay`.
+//! [`http`] talks to a real provider, [`routes`] picks one of several for each request; [`scripted`] is the built-in
+//! model behind `--upstream demo` and `replay`.
 
 pub mod http;
-pub mod providers;
+pub mod routes;
 pub mod scripted;
 
 use bytes::Bytes;
@@ -31,6 +32,17 @@ impl std::fmt::Debug for UpstreamBody {
 #[error("body ended early: {0}")]
 pub struct BodyError(pub String);
 
+/// What decides which upstream a request goes to.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// Path with query, as the client sent it.
+    pub path_and_query: &'a str,
+    /// The client's headers.
+    pub headers: &'a ::http::HeaderMap,
+    /// The model that its body names; `None` where that is not read.
+    pub model: Option<&'a str>,
+}
+
 /// A request for the upstream; headers already free of hop-by-hop fields and of our own.
 #[derive(Debug)]
 pub struct UpstreamRequest {
@@ -40,8 +52,21 @@ pub struct UpstreamRequest {
     pub path_and_query: String,
     /// Headers to send.
     pub headers: ::http::HeaderMap,
+    /// The model that the body names; `None` where that is not read.
+    pub model: Option<String>,
+    /// Somebody waits for an answer, so another upstream may give it when the right one fails. False for background work,
+    /// whose answer is worth nothing when it comes from elsewhere.
+    pub may_fall_back: bool,
     /// Body to send.
     pub body: UpstreamBody,
+}
+
+impl UpstreamRequest {
+    /// What decides where it goes.
+    pub fn target(&self) -> Target<'_> {
+        let Self { path_and_query, headers, model, .. } = self;
+        Target { path_and_query, headers, model: model.as_deref() }
+    }
 }
 
 /// The upstream's answer: headers free of hop-by-hop fields, body bytes as received.
@@ -52,6 +77,8 @@ pub struct UpstreamResponse {
     pub headers: ::http::HeaderMap,
     /// Body; an `Err` item means it broke and must not be ended cleanly.
     pub body: BoxStream<'static, Result<Bytes, BodyError>>,
+    /// Another upstream gave it in the stead of the one whose scope the request has: to be passed on, never kept.
+    pub stand_in: bool,
 }
 
 impl std::fmt::Debug for UpstreamResponse {
@@ -94,6 +121,6 @@ pub trait Upstream: Send + Sync + std::fmt::Debug {
     /// Sends `request`. An error means no response began; a failure after that is in the body stream.
     fn send(&self, request: UpstreamRequest) -> BoxFuture<'_, Result<UpstreamResponse, UpstreamError>>;
 
-    /// Base URL that a request with this path and these headers goes to: part of the scope.
-    fn base_url(&self, path_and_query: &str, headers: &::http::HeaderMap) -> &str;
+    /// Base URL that such a request goes to, and whose account there, where that is ours to choose: part of the scope.
+    fn base_url(&self, target: &Target<'_>) -> &str;
 }

@@ -13,6 +13,7 @@ pub mod embeddings;
 mod extras;
 mod fields;
 mod messages;
+mod model;
 mod openai;
 mod parts;
 mod recorder;
@@ -27,6 +28,7 @@ use http::HeaderMap;
 
 use canonical::Node;
 pub use echo::Echo;
+pub use model::{model_in_path, model_of};
 pub use recorder::{BodyKind, Finished, RecordSettings, Recorder};
 
 use crate::{
@@ -70,14 +72,17 @@ impl Family {
         Self::ALL.iter().copied().find(|family| family.as_str() == name)
     }
 
-    /// The family whose provider and whose errors a request on any path belongs to, cached or not. Both providers have
-    /// paths of their own; on the others Anthropic's requests carry `anthropic-version`.
+    /// The family whose provider and whose errors a request on any path belongs to, cached or not. Each family has paths
+    /// of its own; on the others Anthropic's requests carry `anthropic-version`, and the rest counts as OpenAI's chat.
     pub fn spoken(path_and_query: &str, headers: &HeaderMap) -> Self {
         let path = path_and_query.split('?').next().unwrap_or_default();
         let path = path.strip_prefix("/v1").unwrap_or(path);
         match path.split('/').nth(1) {
             Some("messages") => Self::Messages,
-            Some("chat" | "completions" | "responses" | "embeddings") => Self::Chat,
+            Some("chat") => Self::Chat,
+            Some("completions") => Self::Completions,
+            Some("responses") => Self::Responses,
+            Some("embeddings") => Self::Embeddings,
             _ if headers.contains_key("anthropic-version") => Self::Messages,
             _ => Self::Chat,
         }

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use super::{Output, runtime};
 use crate::{
     app::{App, Seams},
-    config::{Config, Problem, ServeArgs, UpstreamChoice},
+    config::{Config, NamedUpstream, Problem, ServeArgs, UpstreamChoice},
     telemetry,
 };
 
@@ -49,6 +49,9 @@ async fn serve(config: Config, json: bool) -> anyhow::Result<ExitCode> {
     let mut upstream = named(&config.upstream);
     if let Some(anthropic) = &config.anthropic_upstream {
         upstream.push_str(&format!(" and for Anthropic's protocol {}", named(anthropic)));
+    }
+    for NamedUpstream { name, choice, .. } in &config.upstreams {
+        upstream.push_str(&format!(", {name} {}", named(choice)));
     }
     let app = App::start(config, Seams::default()).await?;
     let output = Output::stdout();

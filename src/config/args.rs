@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::{
     problem::{Origin, Problem},
+    table::UpstreamTable,
     value::{ByteSize, Setting},
 };
 
@@ -21,6 +22,9 @@ macro_rules! settings {
         #[derive(Debug, Clone, Default, clap::Args)]
         pub struct ServeArgs {
             /// Settings file; without it ./semblance.toml is read, if there is one
+            ///
+            /// Holds what the flags below can say, each under the same name, and what they cannot: further providers for some
+            /// protocols, paths or models, as tables `[upstreams.NAME]` (see README.md).
             #[arg(long, env = "SEMBLANCE_CONFIG", value_name = "FILE")]
             pub config: Option<PathBuf>,
             $($(#[$attribute])* pub $field: Option<String>,)+
@@ -33,6 +37,8 @@ macro_rules! settings {
         #[derive(Debug, Clone, Default)]
         pub struct ConfigFile {
             $(pub(super) $field: Option<Typed<$kind>>,)+
+            /// Named upstreams, in the file's order.
+            pub(super) upstreams: Vec<UpstreamTable>,
         }
 
         impl ConfigFile {
@@ -65,7 +71,8 @@ macro_rules! settings {
 
             /// Each setting from `self` where it is set, else from `below`.
             pub(super) fn over(self, below: Self) -> Self {
-                Self { $($field: self.$field.or(below.$field),)+ }
+                let upstreams = if self.upstreams.is_empty() { below.upstreams } else { self.upstreams };
+                Self { $($field: self.$field.or(below.$field),)+ upstreams }
             }
         }
     };

@@ -8,6 +8,7 @@ pub use super::args::ConfigFile;
 use super::{
     DEFAULT_FILE,
     problem::{Origin, Problem},
+    table::{SECTION, UpstreamTable},
 };
 
 impl ConfigFile {
@@ -60,33 +61,70 @@ impl Reader<'_> {
     fn item(&mut self, key: &str, item: &Item, origin: Origin) {
         let section = format!("{key}.");
         let is_section = ConfigFile::KEYS.iter().any(|known| known.starts_with(&section));
-        if let Some(table) = item.as_table_like().filter(|_| is_section) {
+        if key == SECTION {
+            self.upstreams(item, &origin);
+        } else if let Some(table) = item.as_table_like().filter(|_| is_section) {
             self.table(table, &section);
         } else if is_section {
             self.problems.push(origin.problem(key, format!("is a section; write [{key}] and its keys below")));
         } else if !ConfigFile::KEYS.contains(&key) {
-            self.problems.push(origin.problem(key, unknown(key)));
+            let sections =
+                ConfigFile::KEYS.iter().filter_map(|known| known.split_once('.')).map(|(section, _)| section);
+            let known: Vec<&str> = ConfigFile::KEYS.iter().copied().chain(sections).chain([SECTION]).collect();
+            self.problems.push(origin.problem(key, unknown(key, &known)));
         } else if let Some(value) = item.as_value() {
             self.problems.extend(self.file.take(key, value, origin).err());
         } else {
             self.problems.push(origin.problem(key, "is one value and not a section"));
         }
     }
+
+    /// Reads the tables of named upstreams, in the order in which they stand.
+    fn upstreams(&mut self, item: &Item, origin: &Origin) {
+        const WANTED: &str = "is a section of tables; write [upstreams.NAME] and the keys of each below";
+        let Some(tables) = item.as_table_like() else {
+            return self.problems.push(origin.problem(SECTION, WANTED));
+        };
+        for (name, item) in tables.iter() {
+            let start = tables.key(name).and_then(Key::span).or_else(|| item.span()).map(|span| span.start);
+            let origin = (self.at)(start);
+            match item.as_table_like() {
+                Some(table) => {
+                    let read = self.upstream(table, UpstreamTable::new(name.to_owned(), origin));
+                    self.file.upstreams.push(read);
+                }
+                None => self.problems.push(origin.problem(&format!("{SECTION}.{name}"), WANTED)),
+            }
+        }
+    }
+
+    fn upstream(&mut self, table: &dyn TableLike, mut read: UpstreamTable) -> UpstreamTable {
+        for (key, item) in table.iter() {
+            let start = table.key(key).and_then(Key::span).or_else(|| item.span()).map(|span| span.start);
+            let (origin, full) = ((self.at)(start), read.key(key));
+            if !UpstreamTable::KEYS.contains(&key) {
+                let what = unknown(key, UpstreamTable::KEYS);
+                self.problems.push(origin.problem(&full, what));
+            } else if let Some(value) = item.as_value() {
+                self.problems.extend(read.take(key, value, origin).err());
+            } else {
+                self.problems.push(origin.problem(&full, "is one value and not a section"));
+            }
+        }
+        read
+    }
 }
 
-/// What to say about an unknown key: the nearest known one, when it is near.
-fn unknown(key: &str) -> String {
+/// What to say about an unknown key: the nearest of the `known` ones, when one is near.
+fn unknown(key: &str, known: &[&str]) -> String {
     let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-    let sections = ConfigFile::KEYS.iter().filter_map(|known| known.split_once('.')).map(|(section, _)| section);
-    let near = ConfigFile::KEYS
+    let near = known
         .iter()
-        .copied()
-        .chain(sections)
-        .map(|known| (distance(key, known), known))
+        .map(|known| (distance(key, known), *known))
         .min()
         .filter(|(distance, known)| *distance <= 2.max(known.len() / 4));
-    let moved = ConfigFile::KEYS.iter().find(|known| last(known) == last(key));
-    match near.map(|(_, known)| known).or_else(|| moved.copied()) {
+    let moved = || known.iter().copied().find(|known| last(known) == last(key));
+    match near.map(|(_, known)| known).or_else(moved) {
         Some(known) => format!("unknown key; did you mean {known}?"),
         None => "unknown key; remove it (semblance serve --help lists all settings)".to_owned(),
     }

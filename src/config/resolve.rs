@@ -1,5 +1,7 @@
 //! From settings as typed to settings that can be used; collects every problem on the way.
 
+mod upstreams;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroUsize,
@@ -47,13 +49,15 @@ impl Check<'_> {
         let (admin_listen, admin_token) = self.admin(typed, listen);
         let allow_anonymous =
             typed.allow_anonymous.as_ref().map_or_else(|| listen.ip().is_loopback(), |typed| typed.value);
+        let timeouts = self.timeouts(typed);
         Config {
             listen,
             admin_listen,
             admin_token,
             upstream: self.upstream("upstream", typed.upstream.as_ref()).unwrap_or(UpstreamChoice::Providers),
             anthropic_upstream: self.upstream("anthropic_upstream", typed.anthropic_upstream.as_ref()),
-            timeouts: self.timeouts(typed),
+            upstreams: self.upstreams(&typed.upstreams, timeouts),
+            timeouts,
             data_dir: typed.data_dir.as_ref().map_or_else(|| super::DATA_DIR.into(), |typed| typed.value.clone()),
             policies: typed.policies.as_ref().map(|typed| typed.value.clone()),
             tenant: self.tenant(typed.tenant.as_ref()),

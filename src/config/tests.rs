@@ -1,6 +1,7 @@
 use clap::{CommandFactory, Parser};
 
 use super::*;
+use crate::wire::Family;
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -231,4 +232,148 @@ fn the_short_help_shows_only_what_most_people_need() {
     assert!(help.contains("--upstream") && help.contains("--data-dir"));
     assert!(!help.contains("--matcher-floor"));
     assert!(Cli::command().render_long_help().to_string().contains("--matcher-floor"));
+}
+
+/// A file with these tables, and the variable `KEY` set.
+fn upstreams(text: &str) -> Result<Vec<NamedUpstream>, Vec<String>> {
+    config(&ServeArgs::default(), text, &[("KEY", "sk-own"), ("BAD", "a\nb")]).map(|config| config.upstreams)
+}
+
+#[test]
+fn named_upstreams_are_read_in_the_files_order() {
+    let text = r#"
+        timeouts.idle_ms = 7
+        [upstreams.azure]
+        url = "https://example.openai.azure.com/openai/v1"
+        families = ["chat", "responses"]
+        paths = ["/v1/audio/*"]
+        models = ["gpt-4o*", "o3"]
+        api_key_env = "KEY"
+        api_key_header = "api-key"
+        fallback = "spare"
+        connect_ms = 5
+        [log]
+        level = "warn"
+        [upstreams.spare]
+        url = "demo"
+        http2_prior_knowledge = true
+    "#;
+    let named = upstreams(text).unwrap();
+    let [azure, spare] = named.as_slice() else { panic!("{named:?}") };
+    assert_eq!((azure.name.as_str(), spare.name.as_str()), ("azure", "spare"));
+    assert_eq!(azure.choice, UpstreamChoice::Url("https://example.openai.azure.com/openai/v1".to_owned()));
+    assert_eq!(azure.route.families, [Family::Chat, Family::Responses]);
+    assert_eq!((azure.route.paths.as_slice(), azure.route.models.len()), (&["/v1/audio/*".to_owned()][..], 2));
+    assert_eq!(azure.own_key, OwnKey::new(Some("api-key"), "sk-own").ok());
+    assert_eq!((azure.fallback, spare.fallback), (Some(1), None));
+    let ms = Duration::from_millis;
+    assert_eq!((azure.transport.timeouts.connect, azure.transport.timeouts.idle), (ms(5), ms(7)));
+    assert_eq!((&spare.choice, spare.route.is_open()), (&UpstreamChoice::Demo, true));
+    assert!(spare.transport.http2_prior_knowledge && !azure.transport.http2_prior_knowledge);
+    assert!(!format!("{named:?}").contains("sk-own"), "no log shows a key");
+}
+
+#[test]
+fn every_problem_of_a_named_upstream_is_told_with_its_line() {
+    let text = "upstreams.x = 1\n[upstreams.a]\nurl = \"localhost:1\"\nfamilies = [\"chat\", \"chats\"]\nmodles = [\"m\"]\nmodels = \"m\"\n\
+        paths = [\"v1/x\"]\napi_key_env = \"NONE\"\nfallback = \"c\"\nidle_ms = 0\nfirst_byte_ms = { a = 1 }\n[upstreams.b]\nfamilies = []\n\
+        api_key_header = \"x-api-key\"\nca_file = \"/nowhere.pem\"\nhttp2_prior_knowledge = \"yes\"\n[upstreams.\"b c\"]\nurl = \"demo\"\n";
+    let problems = upstreams(text).unwrap_err();
+    let has = |wanted: &str| assert!(problems.iter().any(|p| p.starts_with(wanted)), "{wanted} in {problems:#?}");
+    has("semblance.toml:1: upstreams.x: is a section of tables; write [upstreams.NAME]");
+    has("semblance.toml:3: upstreams.a.url: \"localhost:1\" is not a URL; write it like");
+    has("semblance.toml:4: upstreams.a.families: \"chats\" is no protocol family; write chat or messages or ");
+    has("semblance.toml:5: upstreams.a.modles: unknown key; did you mean models?");
+    has("semblance.toml:6: upstreams.a.models: \"m\" is not a list of texts in quotes");
+    has("semblance.toml:7: upstreams.a.paths: \"v1/x\" is not a path; begin it with /");
+    has("semblance.toml:8: upstreams.a.api_key_env: variable \"NONE\" is not set");
+    has("semblance.toml:9: upstreams.a.fallback: \"c\" is no [upstreams.NAME] of this file; write b or ");
+    has("semblance.toml:10: upstreams.a.idle_ms: 0 ms is not between 1 and");
+    has("semblance.toml:11: upstreams.a.first_byte_ms: ");
+    has("semblance.toml:12: upstreams.b.url: is needed");
+    has("semblance.toml:13: upstreams.b.families: holds nothing");
+    has("semblance.toml:14: upstreams.b.api_key_header: is for a key of the gateway's own; set api_key_env");
+    has("semblance.toml:15: upstreams.b.ca_file: /nowhere.pem cannot be read");
+    has("semblance.toml:16: upstreams.b.http2_prior_knowledge: \"yes\" is not true or false");
+    has("semblance.toml:17: upstreams: \"b c\" is no name");
+    assert_eq!(problems.len(), 16, "{problems:#?}");
+}
+
+#[test]
+fn a_fallback_must_be_one_that_may_see_the_clients_credential() {
+    let chain = |first: &str, second: &str| {
+        upstreams(&format!("[upstreams.a]\nfallback = \"b\"\n{first}\n[upstreams.b]\n{second}\n"))
+            .err()
+            .unwrap_or_default()
+    };
+    let (here, there) = ("url = \"https://h/v1\"", "url = \"https://other/v1\"");
+    for (first, second) in [
+        (here.to_owned(), "url = \"https://h/other/v1\"".to_owned()),
+        (here.to_owned(), "url = \"demo\"".to_owned()),
+        (here.to_owned(), format!("{there}\napi_key_env = \"KEY\"")),
+        (here.to_owned(), format!("{there}\nforward_credentials = true")),
+        (format!("{here}\napi_key_env = \"KEY\""), format!("{there}\napi_key_env = \"KEY\"")),
+    ] {
+        assert_eq!(chain(&first, &second), Vec::<String>::new(), "{first} {second}");
+    }
+    let wanted = "semblance.toml:2: upstreams.a.fallback: b would be sent credentials that clients meant for a; set upstreams.b.api_key_env (or upstreams.b.forward_credentials = true";
+    for (first, second) in [
+        (here.to_owned(), there.to_owned()),
+        (here.to_owned(), "url = \"http://h/v1\"".to_owned()),
+        (here.to_owned(), format!("{there}\nforward_credentials = false")),
+        ("url = \"demo\"".to_owned(), there.to_owned()),
+        (format!("{here}\napi_key_env = \"KEY\""), "url = \"https://h/v1\"".to_owned()),
+    ] {
+        let problems = chain(&first, &second);
+        assert!(problems.len() == 1 && problems[0].starts_with(wanted), "{first} {second}: {problems:?}");
+    }
+    let both = chain(here, &format!("{there}\napi_key_env = \"KEY\"\nforward_credentials = true"));
+    assert!(both.len() == 1 && both[0].contains("has no meaning beside api_key_env"), "{both:?}");
+}
+
+#[test]
+fn a_circle_of_fallbacks_is_told_once() {
+    let table = |name: &str, fallback: &str| format!("[upstreams.{name}]\nurl = \"demo\"\nfallback = \"{fallback}\"\n");
+    let text = [table("in", "a"), table("a", "b"), table("b", "c"), table("c", "a"), table("self", "self")].concat();
+    let problems = upstreams(&text).unwrap_err();
+    assert_eq!(
+        problems,
+        [
+            "semblance.toml:6: upstreams.a.fallback: leads in a circle: a -> b -> c -> a",
+            "semblance.toml:15: upstreams.self.fallback: leads in a circle: self -> self",
+        ]
+    );
+}
+
+#[test]
+fn a_key_that_no_header_can_carry_is_told() {
+    let with = |lines: &str| upstreams(&format!("[upstreams.a]\nurl = \"https://h\"\n{lines}\n")).unwrap_err();
+    let problems = with("api_key_env = \"BAD\"");
+    assert!(
+        problems[0].starts_with("semblance.toml:3: upstreams.a.api_key_env: names a variable whose"),
+        "{problems:?}"
+    );
+    let problems = with("api_key_env = \"KEY\"\napi_key_header = \"x-key\"");
+    assert!(problems[0].starts_with("semblance.toml:4: upstreams.a.api_key_header: \"x-key\" is no header for a key; write authorization or x-api-key or"), "{problems:?}");
+}
+
+#[test]
+fn authorities_are_for_tls_and_must_be_certificates() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "no certificate").unwrap();
+    let with =
+        |url: &str| upstreams(&format!("[upstreams.a]\nurl = \"{url}\"\nca_file = {:?}\n", file.path())).unwrap_err();
+    assert!(with("https://h")[0].contains("holds no certificate in PEM form"));
+    assert!(with("http://h")[0].contains("is for an upstream whose url begins with https://"));
+}
+
+#[test]
+fn the_readmes_example_is_a_settings_file() {
+    let readme = include_str!("../../README.md");
+    let example = readme.split("```toml\n").find(|text| text.starts_with("[upstreams.")).unwrap();
+    let example = example.split("```").next().unwrap();
+    let keys = [("AZURE_KEY", "k1"), ("OPENAI_KEY", "k2")];
+    let named = config(&ServeArgs::default(), example, &keys).unwrap().upstreams;
+    let names: Vec<&str> = named.iter().map(|named| named.name.as_str()).collect();
+    assert_eq!((names.as_slice(), named[0].fallback), (&["azure", "openai", "house"][..], Some(1)));
 }

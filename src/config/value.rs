@@ -40,6 +40,18 @@ impl Setting for PathBuf {
     }
 }
 
+impl Setting for Vec<String> {
+    const WANTS: &'static str = "a list of texts in quotes, such as [\"a\", \"b\"]";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(text.split(',').map(|part| part.trim().to_owned()).collect())
+    }
+
+    fn from_toml(value: &Value) -> Option<Self> {
+        value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+    }
+}
+
 impl Setting for bool {
     const WANTS: &'static str = "true or false";
 

@@ -112,6 +112,8 @@ impl Gateway {
         let in_part = missing.len() < found.len();
         let reply = self.fetch_elements(order, missing.clone(), *reason, ticket).await;
         match reply.status {
+            // Another upstream's vectors do not belong between this one's.
+            StatusCode::OK if in_part && ticket.is_from_stand_in() => {}
             StatusCode::OK if in_part => {
                 if let Some(reply) = put_together(&order.batch, found, &missing, reply) {
                     ticket.used(found.iter().flatten());
@@ -154,8 +156,8 @@ impl Gateway {
         if let Some(why) = identity::opted_out(&directives).or(zero) {
             return bypass(why, batch.whole_body());
         }
-        let own = self.own_scope(call, principal, &directives);
-        let scope = self.scope_of(policy.reuse.scope, own, self.provider(call), &directives);
+        let own = self.own_scope(call, Some(&batch.model), principal, &directives);
+        let scope = self.scope_of(policy.reuse.scope, own, self.provider(call, Some(&batch.model)), &directives);
         let shape = identity::answer_shape(&batch.partition, &call.headers, &call.path_and_query, &directives);
         let partition = Partition::derive(&scope, Family::Embeddings.as_str(), &shape);
         let keys = batch.elements.iter().map(|element| Fingerprint::derive(&partition, &element.key));
@@ -241,8 +243,9 @@ impl Gateway {
     async fn lead_elements(&self, leader: Leader, order: &Order, wanted: &[usize], reason: MissReason) {
         let (epoch, generated_at) = (self.parts.cache.epoch(), self.parts.clock.now());
         let started = tokio::time::Instant::now();
+        let request = lead::recordable(&order.call, Some(&order.batch.model), order.batch.body_for(wanted));
         let sent = tokio::select! {
-            sent = self.parts.upstream.send(lead::recordable(&order.call, order.batch.body_for(wanted))) => sent,
+            sent = self.parts.upstream.send(request) => sent,
             () = self.abandoned(&leader, false) => return,
         };
         self.parts.metrics.upstream(sent.as_ref(), started.elapsed());
@@ -279,6 +282,7 @@ impl Gateway {
             reason,
             category: order.policy.category.clone(),
             exclusive: self.parts.settings.record.obey_upstream && lead::forbids_sharing(&response.headers),
+            stand_in: response.stand_in,
             headers: response.headers.clone(),
         }
     }
@@ -295,6 +299,9 @@ impl Gateway {
         let answers = read(order, wanted, opening, body)?;
         if opening.exclusive {
             return Err(NotStored::UpstreamForbids);
+        }
+        if opening.stand_in {
+            return Err(NotStored::FallbackUpstream);
         }
         let durability = match order.policy.reuse.write {
             Write::Around => return Err(NotStored::Policy),

@@ -14,6 +14,7 @@ use crate::{
     key::{Fingerprint, Partition, Principal, Scope, ScopeParts},
     outcome::BypassReason,
     policy::{Facts, Sharing},
+    upstream::Target,
     wire::{
         self, Family, Request,
         directives::{Directives, MaxStale, Mode},
@@ -166,33 +167,41 @@ impl Gateway {
     }
 
     fn question(&self, call: &Call, principal: Principal, request: Request, directives: Directives) -> Question {
-        let scope = self.own_scope(call, principal, &directives);
+        let scope = self.own_scope(call, Some(&request.model), principal, &directives);
         let mut shape = answer_shape(&request.partition, &call.headers, &call.path_and_query, &directives);
         if request.handles.is_some() {
             // Wherever the policy lets entries be kept, these stay with the credential that can use their ids.
             shape.extend_from_slice(scope.as_bytes());
         }
         let own = derive(scope, &request, &shape);
-        let (upstream, user_text) = (self.provider(call).to_owned(), request.user_turns.join("\n"));
+        let upstream = self.provider(call, Some(&request.model)).to_owned();
+        let user_text = request.user_turns.join("\n");
         Question { request, directives, own, shape, upstream, user_text }
     }
 
-    /// The scope of what is kept for the credential of `call` alone.
-    pub(super) fn own_scope(&self, call: &Call, principal: Principal, directives: &Directives) -> Scope {
+    /// The scope of what is kept for the credential of `call`, which names `model`, alone.
+    pub(super) fn own_scope(
+        &self,
+        call: &Call,
+        model: Option<&str>,
+        principal: Principal,
+        directives: &Directives,
+    ) -> Scope {
         let organisation = headers::organisation(&call.headers);
         let names: Vec<&str> = organisation.iter().map(String::as_str).collect();
         Scope::derive(&ScopeParts {
             principal: Some(principal),
             tenant: &self.parts.settings.tenant,
-            upstream: self.provider(call),
+            upstream: self.provider(call, model),
             organisation: &names,
             namespace: directives.namespace.as_deref().unwrap_or_default(),
         })
     }
 
-    /// Base URL of the provider that `call` goes to.
-    pub(super) fn provider(&self, call: &Call) -> &str {
-        self.parts.upstream.base_url(&call.path_and_query, &call.headers)
+    /// Base URL of the provider that `call`, which names `model`, goes to.
+    pub(super) fn provider(&self, call: &Call, model: Option<&str>) -> &str {
+        let Call { path_and_query, headers, .. } = call;
+        self.parts.upstream.base_url(&Target { path_and_query, headers, model })
     }
 
     /// The scope of what is kept of `upstream` for all that `sharing` names; `own` where that is the credential alone.

@@ -119,6 +119,8 @@ impl Judge {
             method: Method::POST,
             path_and_query: "/v1/chat/completions".to_owned(),
             headers,
+            model: Some(self.model.clone()),
+            may_fall_back: false,
             body: UpstreamBody::Whole(Bytes::from(body.to_string())),
         }
     }

@@ -30,7 +30,8 @@ use crate::{
     cache::Epoch,
     clock::Timestamp,
     entry::Entry,
-    freshness, headers,
+    freshness,
+    headers::{self, Stored},
     matcher::guard,
     outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
     policy::{Facts, Sharing, Tier, Write},
@@ -86,6 +87,15 @@ pub struct Opening {
     pub category: String,
     /// Only the leader's own client may have it.
     pub exclusive: bool,
+    /// A fallback upstream gives it, so it is not kept.
+    pub stand_in: bool,
+}
+
+impl Opening {
+    /// What is known about storing the answer before it has ended.
+    pub(super) const fn stored_so_far(&self) -> Stored {
+        if self.stand_in { Stored::No(NotStored::FallbackUpstream) } else { Stored::Unknown }
+    }
 }
 
 /// An upstream's answer that is all there.
@@ -297,7 +307,8 @@ impl Gateway {
         if comparable && fastrand::f64() < share {
             let reading = Reading { family: job.question.request.family, wants_json: job.question.request.wants_json };
             let pairing = Pairing { entry: Arc::clone(entry), asked: *asked };
-            self.auditor.ask_again_behind(pairing, upstream_request(job), reading);
+            let request = UpstreamRequest { may_fall_back: false, ..upstream_request(job) };
+            self.auditor.ask_again_behind(pairing, request, reading);
         }
     }
 
@@ -332,8 +343,9 @@ impl Gateway {
     }
 
     async fn fly(&self, leader: Leader, job: &Job, plan: Plan) {
+        let (epoch, generated_at) = (self.parts.cache.epoch(), self.parts.clock.now());
         let started = tokio::time::Instant::now();
-        let flown = Flown { epoch: self.parts.cache.epoch(), generated_at: self.parts.clock.now(), started, plan };
+        let mut flown = Flown { epoch, generated_at, started, plan, stand_in: false };
         let sent = tokio::select! {
             sent = self.parts.upstream.send(upstream_request(job)) => sent,
             () = self.abandoned(&leader, job.background) => return,
@@ -356,8 +368,10 @@ impl Gateway {
             reason: flown.plan.reason,
             category: flown.plan.told.class.policy.category.clone(),
             exclusive: self.parts.settings.record.obey_upstream && forbids_sharing(&response.headers),
+            stand_in: response.stand_in,
             headers: response.headers.clone(),
         };
+        flown.stand_in = response.stand_in;
         if opening.exclusive {
             leader.close_to_joiners();
             self.alone.remember(leader.key(), flown.generated_at.plus(ALONE_FOR));
@@ -523,6 +537,8 @@ impl Gateway {
     ) -> (Option<Arc<Answer>>, Result<i64, NotStored>) {
         let wire::Finished { answer, verdict, whole: _ } = finished;
         let answer = answer.map(Arc::new);
+        // The scope names the upstream that failed; nor does another's answer say anything of a pairing, or of a pace.
+        let verdict = if flown.stand_in { verdict.and(Err(NotStored::FallbackUpstream)) } else { verdict };
         if verdict.is_ok() {
             self.pace.observe(flown.started.elapsed());
         }
@@ -543,7 +559,7 @@ impl Gateway {
 
     /// Stores an answer, if its category keeps any. Returns its ttl in seconds.
     async fn admit(&self, job: &Job, flown: &Flown, answer: &Arc<Answer>) -> Result<i64, NotStored> {
-        let Flown { plan, epoch, generated_at, started: _ } = flown;
+        let Flown { plan, epoch, generated_at, started: _, stand_in: _ } = flown;
         let class = &plan.told.class;
         let policy = &class.policy;
         let durability = match policy.reuse.write {
@@ -614,6 +630,8 @@ struct Flown {
     epoch: Epoch,
     generated_at: Timestamp,
     started: tokio::time::Instant,
+    /// A fallback upstream answers.
+    stand_in: bool,
 }
 
 /// Whether meaning may be used at all: plain text, no context to lean on.
@@ -630,11 +648,15 @@ const fn first_told(exact: MissReason, then: MissReason) -> MissReason {
 }
 
 fn upstream_request(job: &Job) -> UpstreamRequest {
-    recordable(&job.call, job.question.request.upstream_body.clone())
+    let Question { request, .. } = &job.question;
+    UpstreamRequest {
+        may_fall_back: !job.background,
+        ..recordable(&job.call, Some(&request.model), request.upstream_body.clone())
+    }
 }
 
-/// A call as it goes to the upstream when its answer is to be recorded.
-pub(super) fn recordable(call: &Call, body: Bytes) -> UpstreamRequest {
+/// A call, which names `model`, as it goes to the upstream when its answer is to be recorded.
+pub(super) fn recordable(call: &Call, model: Option<&str>, body: Bytes) -> UpstreamRequest {
     let mut headers = call.headers.clone();
     headers::prepare_for_upstream(&mut headers);
     headers.remove(header::CONTENT_LENGTH);
@@ -644,6 +666,8 @@ pub(super) fn recordable(call: &Call, body: Bytes) -> UpstreamRequest {
         method: call.method.clone(),
         path_and_query: call.path_and_query.clone(),
         headers,
+        model: model.map(str::to_owned),
+        may_fall_back: true,
         body: UpstreamBody::Whole(body),
     }
 }

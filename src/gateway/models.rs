@@ -92,7 +92,7 @@ impl Gateway {
         }
         let path = call.path_and_query.split('?').next().unwrap_or_default().to_owned();
         let shape = identity::answer_shape(FAMILY.as_bytes(), &call.headers, &call.path_and_query, &directives);
-        let partition = Partition::derive(&self.own_scope(&call, principal, &directives), FAMILY, &shape);
+        let partition = Partition::derive(&self.own_scope(&call, None, principal, &directives), FAMILY, &shape);
         let key = Fingerprint::derive(&partition, path.as_bytes());
         let reason = match self.kept(key, &directives, ticket) {
             Ok(reply) => return reply,
@@ -131,7 +131,7 @@ impl Gateway {
     ) -> Reply {
         let (epoch, generated_at) = (self.parts.cache.epoch(), self.parts.clock.now());
         let started = tokio::time::Instant::now();
-        let sent = self.parts.upstream.send(lead::recordable(&call, Bytes::new())).await;
+        let sent = self.parts.upstream.send(lead::recordable(&call, None, Bytes::new())).await;
         self.parts.metrics.upstream(sent.as_ref(), started.elapsed());
         let mut response = match sent {
             Ok(response) => response,
@@ -172,6 +172,8 @@ impl Gateway {
 fn may_keep(response: &UpstreamResponse, obey: bool) -> Result<(), NotStored> {
     if response.status != StatusCode::OK {
         Err(NotStored::Status)
+    } else if response.stand_in {
+        Err(NotStored::FallbackUpstream)
     } else if obey && lead::forbids_sharing(&response.headers) {
         Err(NotStored::UpstreamForbids)
     } else if response.headers.contains_key(header::CONTENT_ENCODING) {

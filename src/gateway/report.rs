@@ -164,6 +164,11 @@ impl Ticket {
         reply
     }
 
+    /// Whether the answer just fetched came from a fallback upstream.
+    pub(super) fn is_from_stand_in(&self) -> bool {
+        self.not_stored == Some(NotStored::FallbackUpstream)
+    }
+
     /// Counts entries that had a part in the answer without being all of it.
     pub(super) fn used<'s>(&mut self, found: impl Iterator<Item = &'s Served>) {
         for served in found {
@@ -221,7 +226,7 @@ impl Ticket {
         self.category(&opening.category);
         match shape {
             Shape::Stream { include_usage } => {
-                let mut reply = self.fetched(opening, Stored::Unknown, None, leads);
+                let mut reply = self.fetched(opening, opening.stored_so_far(), None, leads);
                 if !include_usage {
                     // Frames may get shorter or be left out.
                     reply.headers.remove(header::CONTENT_LENGTH);
@@ -231,7 +236,7 @@ impl Ticket {
             }
             // The leader asked for this very shape: an oversized answer, passed through as it comes.
             Shape::Json if leads => {
-                let mut reply = self.fetched(opening, Stored::Unknown, None, leads);
+                let mut reply = self.fetched(opening, opening.stored_so_far(), None, leads);
                 reply.body = ReplyBody::Stream(follow_body(reader, true));
                 Followed::Reply(reply)
             }
@@ -379,12 +384,17 @@ impl Gateway {
 
     /// Upstream to client, byte for byte.
     pub(super) async fn pipe(&self, call: Call, body: UpstreamBody, outcome: Outcome, ticket: &mut Ticket) -> Reply {
-        let Call { method, path_and_query, mut headers, .. } = call;
+        let Call { family, method, path_and_query, mut headers, .. } = call;
         headers::prepare_for_upstream(&mut headers);
         if matches!(body, UpstreamBody::Whole(_)) {
             headers.remove(header::CONTENT_LENGTH);
         }
-        let request = UpstreamRequest { method, path_and_query, headers, body };
+        // A body that is passed through in pieces is not waited for only to learn its model.
+        let model = match &body {
+            UpstreamBody::Whole(body) => family.and_then(|_| wire::model_of(body)),
+            UpstreamBody::Stream(_) => None,
+        };
+        let request = UpstreamRequest { method, path_and_query, headers, model, may_fall_back: true, body };
         let started = tokio::time::Instant::now();
         let sent = self.parts.upstream.send(request).await;
         self.parts.metrics.upstream(sent.as_ref(), started.elapsed());

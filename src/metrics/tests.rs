@@ -120,7 +120,7 @@ fn upstream_results_are_classes_and_reasons() {
     for (status, class) in [(200, "2xx"), (307, "3xx"), (404, "4xx"), (429, "429"), (529, "5xx")] {
         let status = StatusCode::from_u16(status).unwrap();
         let body = Box::pin(futures_util::stream::empty());
-        let response = UpstreamResponse { status, headers: HeaderMap::new(), body };
+        let response = UpstreamResponse { status, headers: HeaderMap::new(), body, stand_in: false };
         metrics.upstream(Ok(&response), Duration::from_millis(1));
         assert_eq!(value(&metrics, &format!("semblance_upstream_requests_total{{result=\"{class}\"}}")), Some(1.0));
     }

@@ -8,6 +8,7 @@ use super::{
     file::{MatchSection, Problem},
     words::{Phrases, Spelling, fold, words},
 };
+use crate::glob;
 
 /// What a rule is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,17 +95,12 @@ impl Rules {
         }
         let (path, model) = (path.to_owned(), model.to_owned());
         self.routes.iter().filter_map(move |route| {
-            let fits = (route.paths.is_empty() || route.paths.iter().any(|p| glob(p, &path)))
-                && (route.models.is_empty() || route.models.iter().any(|m| glob(m, &model)))
+            let fits = (route.paths.is_empty() || route.paths.iter().any(|p| glob::matches(p, &path)))
+                && (route.models.is_empty() || route.models.iter().any(|m| glob::matches(m, &model)))
                 && (!route.system || by_system.contains(&route.policy));
             fits.then_some(route.policy)
         })
     }
-}
-
-/// `pattern` names `text` itself, or with a trailing `*` everything that begins like it.
-fn glob(pattern: &str, text: &str) -> bool {
-    pattern.strip_suffix('*').map_or(pattern == text, |start| text.starts_with(start))
 }
 
 /// Collects rules until the set is whole.

@@ -15,7 +15,7 @@ use http::{HeaderMap, Method, header};
 use tokio::time::{Instant, sleep};
 
 use self::body::{IdleGuard, Upload};
-use super::{Upstream, UpstreamBody, UpstreamError, UpstreamRequest, UpstreamResponse};
+use super::{Target, Upstream, UpstreamBody, UpstreamError, UpstreamRequest, UpstreamResponse};
 use crate::headers;
 
 pub use base::BaseUrl;
@@ -71,9 +71,34 @@ pub enum ConfigProblem {
     /// A query or fragment.
     #[error("the URL has a query or fragment; leave it out, clients' own queries are forwarded")]
     Query,
+    /// A file of authorities that holds none.
+    #[error("holds no certificate in PEM form")]
+    NoCertificate,
     /// TLS or the client could not be set up.
-    #[error("the HTTP client cannot be built")]
+    #[error("the HTTP client cannot be built (https:// needs the system's certificates of authorities)")]
     Client(#[source] reqwest::Error),
+}
+
+/// How to reach one provider.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Transport {
+    /// How long to wait.
+    pub timeouts: Settings,
+    /// Speak HTTP/2 from the first byte, cleartext included; otherwise TLS's handshake decides (ALPN) and cleartext is
+    /// HTTP/1.1.
+    pub http2_prior_knowledge: bool,
+    /// Certificates in PEM form that are trusted beside the system's.
+    pub authorities: Option<Vec<u8>>,
+}
+
+/// Whether `pem` can be [`Transport::authorities`].
+pub fn check_authorities(pem: &[u8]) -> Result<(), ConfigProblem> {
+    read_authorities(pem).map(|_| ())
+}
+
+fn read_authorities(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, ConfigProblem> {
+    let found = reqwest::Certificate::from_pem_bundle(pem).unwrap_or_default();
+    if found.is_empty() { Err(ConfigProblem::NoCertificate) } else { Ok(found) }
 }
 
 /// Makes ring the process's TLS provider, if none was chosen yet.
@@ -91,30 +116,28 @@ pub struct HttpUpstream {
 }
 
 impl HttpUpstream {
-    /// An upstream at `base_url`, which may or may not end in `/v1`. The system's proxy variables are honoured, except
-    /// for an upstream on loopback.
-    pub fn new(base_url: &str, settings: Settings) -> Result<Self, ConfigProblem> {
+    /// An upstream at `base_url`, which may or may not end in `/v1`, waited for as `timeouts` says.
+    pub fn new(base_url: &str, timeouts: Settings) -> Result<Self, ConfigProblem> {
+        Self::over(base_url, &Transport { timeouts, ..Transport::default() })
+    }
+
+    /// An upstream at `base_url`, reached over `transport`. The system's proxy variables are honoured, except for an
+    /// upstream on loopback; certificates are checked against the system's authorities.
+    pub fn over(base_url: &str, transport: &Transport) -> Result<Self, ConfigProblem> {
         install_tls();
         let base = BaseUrl::parse(base_url)?;
-        let mut builder = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .tcp_nodelay(true)
-            .tcp_keepalive(Duration::from_secs(30))
-            .connect_timeout(settings.connect)
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(POOL_SIZE)
-            .http2_initial_stream_window_size(H2_STREAM_WINDOW)
-            .http2_initial_connection_window_size(H2_CONNECTION_WINDOW);
-        if base.is_loopback() {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(ConfigProblem::Client)?;
-        Ok(Self { client, base, settings })
+        let authorities = transport.authorities.as_deref().map(read_authorities).transpose()?.unwrap_or_default();
+        let prepared = || builder(&base, transport).tls_certs_merge(authorities.clone());
+        let client = match prepared().build() {
+            // A system without authorities, such as an empty container, can still speak cleartext.
+            Err(_) if !base.is_encrypted() => builder(&base, transport).tls_certs_only([]).build(),
+            built => built,
+        };
+        Ok(Self { client: client.map_err(ConfigProblem::Client)?, base, settings: transport.timeouts })
     }
 
     async fn forward(&self, request: UpstreamRequest) -> Result<UpstreamResponse, UpstreamError> {
-        let UpstreamRequest { method, path_and_query, headers, body } = request;
+        let UpstreamRequest { method, path_and_query, headers, body, model: _, may_fall_back: _ } = request;
         let mut outgoing = reqwest::Request::new(method, self.base.url(&path_and_query));
         *outgoing.headers_mut() = headers;
         headers::strip_hop_by_hop(outgoing.headers_mut());
@@ -175,8 +198,25 @@ impl HttpUpstream {
         headers::strip_hop_by_hop(&mut headers);
         let status = response.status();
         let body = IdleGuard::new(response.bytes_stream(), self.settings.idle).boxed();
-        UpstreamResponse { status, headers, body }
+        UpstreamResponse { status, headers, body, stand_in: false }
     }
+}
+
+fn builder(base: &BaseUrl, transport: &Transport) -> reqwest::ClientBuilder {
+    let mut builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Duration::from_secs(30))
+        .connect_timeout(transport.timeouts.connect)
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(POOL_SIZE)
+        .http2_initial_stream_window_size(H2_STREAM_WINDOW)
+        .http2_initial_connection_window_size(H2_CONNECTION_WINDOW);
+    if transport.http2_prior_knowledge {
+        builder = builder.http2_prior_knowledge();
+    }
+    if base.is_loopback() { builder.no_proxy() } else { builder }
 }
 
 impl Upstream for HttpUpstream {
@@ -184,7 +224,7 @@ impl Upstream for HttpUpstream {
         Box::pin(self.forward(request))
     }
 
-    fn base_url(&self, _path_and_query: &str, _headers: &HeaderMap) -> &str {
+    fn base_url(&self, _target: &Target<'_>) -> &str {
         self.base.as_str()
     }
 }
@@ -228,8 +268,8 @@ impl<U: Upstream + ?Sized> Upstream for Arc<U> {
         (**self).send(request)
     }
 
-    fn base_url(&self, path_and_query: &str, headers: &HeaderMap) -> &str {
-        (**self).base_url(path_and_query, headers)
+    fn base_url(&self, target: &Target<'_>) -> &str {
+        (**self).base_url(target)
     }
 }
 

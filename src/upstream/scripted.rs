@@ -33,7 +33,7 @@ use futures_util::{StreamExt, future::BoxFuture};
 use http::{HeaderMap, Method};
 use tokio::sync::watch;
 
-use super::{Upstream, UpstreamBody, UpstreamError, UpstreamRequest, UpstreamResponse};
+use super::{Target, Upstream, UpstreamBody, UpstreamError, UpstreamRequest, UpstreamResponse};
 use crate::{clock::Clock, wire::Family};
 
 pub use reply::{Gate, Reply, Step};
@@ -115,7 +115,7 @@ impl Scripted {
     }
 
     async fn respond(&self, request: UpstreamRequest) -> Result<UpstreamResponse, UpstreamError> {
-        let UpstreamRequest { method, path_and_query, headers, body } = request;
+        let UpstreamRequest { method, path_and_query, headers, body, model: _, may_fall_back: _ } = request;
         let body = collect(body).await?;
         let received = Received { method, path_and_query, headers, body };
         let (call, reply) = self.script.receive(received.clone());
@@ -136,7 +136,7 @@ impl Upstream for Scripted {
         Box::pin(self.respond(request))
     }
 
-    fn base_url(&self, _path_and_query: &str, _headers: &HeaderMap) -> &str {
+    fn base_url(&self, _target: &Target<'_>) -> &str {
         &self.base_url
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use semblance::{
     embed::{EmbedError, scripted::ScriptedEmbedder},
     store::failing::FailingStore,
@@ -10,9 +10,42 @@ use semblance::{
 };
 use serde_json::json;
 
-use crate::harness::{Setup, TestGateway, user, with};
+use crate::harness::{Setup, TestGateway, streaming, user, with};
 
 const ASKED: &str = "How do I descale a kettle?";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_58_a_rate_limit_passes_with_every_header_and_is_not_stored() {
+    let gateway = TestGateway::start().await;
+    let told = [
+        ("retry-after", "7"),
+        ("retry-after-ms", "6500"),
+        ("x-should-retry", "true"),
+        ("x-ratelimit-limit-requests", "60"),
+        ("x-ratelimit-remaining-requests", "0"),
+        ("x-ratelimit-reset-tokens", "1m0s"),
+        ("anthropic-ratelimit-requests-reset", "2026-01-01T00:00:00Z"),
+        ("x-request-id", "req-of-the-provider"),
+        ("warning", "199 - first"),
+        ("warning", "199 - second"),
+        ("set-cookie", "b=2"),
+        ("set-cookie", "a=1"),
+    ];
+    let body = json!({"error": {"message": "slow down", "type": "requests", "code": "rate_limit_exceeded"}});
+    for request in [user(ASKED), streaming(user(ASKED)), with(user(ASKED), &json!({"n": 2}))] {
+        let limited = Reply::json(StatusCode::TOO_MANY_REQUESTS, &body);
+        gateway.script.push(told.iter().fold(limited, |reply, (name, value)| {
+            reply.header(HeaderName::from_static(name), HeaderValue::from_static(value))
+        }));
+        let answer = gateway.chat(&request).await;
+        assert_eq!((answer.status, answer.body.as_str()), (429, body.to_string().as_str()));
+        for (name, _) in told {
+            let wanted: Vec<&str> = told.iter().filter(|(other, _)| *other == name).map(|(_, value)| *value).collect();
+            assert_eq!(answer.headers.get_all(name).iter().collect::<Vec<_>>(), wanted, "{name}");
+        }
+    }
+    assert_eq!((gateway.ask(ASKED).await.outcome(), gateway.calls()), ("miss", 4));
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_59_upstream_errors_pass_byte_for_byte_and_are_not_stored() {

@@ -7,9 +7,10 @@ use semblance::{
     app::{App, Seams},
     config::UpstreamChoice,
     upstream::{
-        providers::Providers,
+        routes::Routes,
         scripted::{Gate, Reply, Scripted, Step},
     },
+    wire::Family,
 };
 use serde_json::{Value, json};
 
@@ -506,7 +507,8 @@ async fn case_60_a_hit_replays_no_header_of_the_stored_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_63_and_what_is_not_cached_reaches_its_own_provider_unchanged() {
     let ((openai, to_openai), (anthropic, to_anthropic)) = (Scripted::programmable(), Scripted::programmable());
-    let both = Providers::new(openai.with_base_url("o"), anthropic.with_base_url("a"));
+    let both = Routes::new(Arc::new(openai.with_base_url("o")), Arc::default())
+        .family(Family::Messages, Arc::new(anthropic.with_base_url("a")));
     let gateway = Setup { upstream: Some(Arc::new(both)), ..Setup::new() }.start().await;
     let get = async |path: &str| {
         let request = gateway.client.get(gateway.url(path)).header("x-api-key", "sk-ant-test").header(OLD.0, OLD.1);

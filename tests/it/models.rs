@@ -3,9 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, StatusCode, header};
-use semblance::upstream::{
-    providers::Providers,
-    scripted::{Reply, Scripted},
+use semblance::{
+    upstream::{
+        routes::Routes,
+        scripted::{Reply, Scripted},
+    },
+    wire::Family,
 };
 use serde_json::{Value, json};
 
@@ -84,7 +87,8 @@ async fn lists_never_mix_between_credentials_versions_or_purges() {
 #[tokio::test(flavor = "multi_thread")]
 async fn anthropics_lists_come_from_anthropic_and_are_kept_as_openais_are() {
     let ((openai, to_openai), (anthropic, to_anthropic)) = (Scripted::programmable(), Scripted::programmable());
-    let both = Providers::new(openai.with_base_url("o"), anthropic.with_base_url("a"));
+    let both = Routes::new(Arc::new(openai.with_base_url("o")), Arc::default())
+        .family(Family::Messages, Arc::new(anthropic.with_base_url("a")));
     let gateway = Setup { upstream: Some(Arc::new(both)), ..Setup::new() }.start().await;
     let get = async |path: &str, key: &str, version: &str| {
         let request = gateway.client.get(gateway.url(path)).header("x-api-key", key);

@@ -57,6 +57,16 @@ impl BaseUrl {
         self.loopback
     }
 
+    /// True when it is reached over TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.parsed.scheme() == "https"
+    }
+
+    /// Whether both have scheme, host and port in common, so that a credential meant for one may be sent to the other.
+    pub fn has_origin_of(&self, other: &Self) -> bool {
+        self.parsed.origin() == other.parsed.origin()
+    }
+
     /// The URL of a client's path and query.
     ///
     /// A base without a version segment takes the path as it is. A base that ends in one (`/v1`, `/api/v3`) stands for
@@ -134,6 +144,15 @@ mod tests {
         assert!(of("https://me:secret@h/v1").contains("leave it out"));
         assert!(!of("https://me:secret@h/v1").contains("secret"));
         assert!(of("https://h/v1?key=1").contains("query"));
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let same = |a: &str, b: &str| BaseUrl::parse(a).unwrap().has_origin_of(&BaseUrl::parse(b).unwrap());
+        assert!(same("https://h/v1", "https://H:443/other/v2"));
+        for other in ["http://h/v1", "https://h:444/v1", "https://h.example/v1", "https://x.h/v1"] {
+            assert!(!same("https://h/v1", other), "{other}");
+        }
     }
 
     #[test]

@@ -1,3 +1,5 @@
+mod tls;
+
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},
@@ -65,7 +67,14 @@ async fn head(socket: &mut TcpStream) -> String {
 }
 
 fn request(method: Method, body: UpstreamBody) -> UpstreamRequest {
-    UpstreamRequest { method, path_and_query: "/v1/chat/completions".to_owned(), headers: HeaderMap::new(), body }
+    UpstreamRequest {
+        method,
+        path_and_query: "/v1/chat/completions".to_owned(),
+        headers: HeaderMap::new(),
+        model: None,
+        may_fall_back: true,
+        body,
+    }
 }
 
 fn post(body: &'static [u8]) -> UpstreamRequest {

@@ -156,7 +156,7 @@ impl Reply {
             }
         };
         headers.extend(self.headers);
-        Ok(UpstreamResponse { status, headers, body: run(steps).boxed() })
+        Ok(UpstreamResponse { status, headers, body: run(steps).boxed(), stand_in: false })
     }
 }
 

@@ -9,6 +9,8 @@ fn post(body: &Value) -> UpstreamRequest {
         method: Method::POST,
         path_and_query: "/v1/chat/completions".to_owned(),
         headers: HeaderMap::new(),
+        model: None,
+        may_fall_back: true,
         body: UpstreamBody::Whole(Bytes::from(body.to_string())),
     }
 }
@@ -180,6 +182,8 @@ async fn other_paths_and_bad_bodies_get_errors_in_openais_shape() {
             method,
             path_and_query: path.to_owned(),
             headers: HeaderMap::new(),
+            model: None,
+            may_fall_back: true,
             body: UpstreamBody::Whole(Bytes::from_static(body.as_bytes())),
         };
         let response = upstream.send(request).await.unwrap();
@@ -197,6 +201,8 @@ async fn the_model_list_works_with_and_without_the_version() {
             method: Method::GET,
             path_and_query: path.to_owned(),
             headers: HeaderMap::new(),
+            model: None,
+            may_fall_back: true,
             body: UpstreamBody::Whole(Bytes::new()),
         };
         let body: Value = serde_json::from_slice(&read(upstream.send(request).await.unwrap()).await.unwrap()).unwrap();
