@@ -85,11 +85,7 @@ async fn secure(tls: TlsAcceptor, stream: TcpStream, stop: CancellationToken) ->
     None
 }
 
-async fn speak(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    router: Router,
-    watcher: Watcher,
-) {
+async fn speak(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, router: Router, watcher: Watcher) {
     let service = TowerToHyperService::new(router);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);

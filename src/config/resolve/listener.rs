@@ -52,8 +52,7 @@ impl Check<'_> {
 fn is_origin(text: &str) -> bool {
     let Some((scheme, host)) = text.split_once("://") else { return text == "*" };
     let plain = |text: &str, more: &str| {
-        !text.is_empty()
-            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || more.contains(c))
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || more.contains(c))
     };
     plain(scheme, "+-.") && plain(host, ".-_:[]")
 }
