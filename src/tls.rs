@@ -235,15 +235,4 @@ impl Changes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_change_is_taken_up_once_when_it_has_settled() {
-        let [old, half, new] = [b"old", b"haf", b"new"].map(|content| blake3::hash(content));
-        let mut changes = Changes { settled: old, last_seen: old };
-        let looks = [old, half, new, new, new, old, old, old];
-        let due: Vec<bool> = looks.into_iter().map(|seen| changes.due(seen)).collect();
-        assert_eq!(due, [false, false, false, true, false, false, true, false]);
-    }
-}
+pub(crate) mod tests;

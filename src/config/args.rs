@@ -140,7 +140,7 @@ settings! {
     /// Colour log lines: auto, always or never; `NO_COLOR` counts as never
     #[arg(long, env = "SEMBLANCE_LOG_COLOR", value_name = "WHEN", hide_short_help = true)]
     log_color: String = "log.color",
-    /// Largest request body, such as 32MiB; larger ones get 413
+    /// Largest request body, such as 32MiB; larger ones, or ones that become larger when decoded, get 413
     #[arg(long, env = "SEMBLANCE_LIMITS_BODY_BYTES", value_name = "SIZE", hide_short_help = true)]
     limits_body_bytes: ByteSize = "limits.body_bytes",
     /// Largest request body that the cache looks at (1MiB); larger ones pass through

@@ -192,7 +192,7 @@ fn weight(parameters: &str) -> u16 {
 mod tests {
     use super::*;
 
-    fn headers(name: HeaderName, lines: &[&str]) -> HeaderMap {
+    fn headers(name: &HeaderName, lines: &[&str]) -> HeaderMap {
         lines.iter().map(|line| (name.clone(), HeaderValue::from_bytes(line.as_bytes()).unwrap())).collect()
     }
 
@@ -212,7 +212,7 @@ mod tests {
             (&["gzip", "zstd"], Unreadable),
             (&["gzip\u{e9}"], Unreadable),
         ] {
-            assert_eq!(Coding::announced(&headers(header::CONTENT_ENCODING, lines)), expected, "{lines:?}");
+            assert_eq!(Coding::announced(&headers(&header::CONTENT_ENCODING, lines)), expected, "{lines:?}");
         }
     }
 
@@ -239,7 +239,7 @@ mod tests {
             (&["gzip;q=nan"], None),
             (&["gzip;level=9"], Some(Coding::Gzip)),
         ] {
-            assert_eq!(Coding::accepted(&headers(header::ACCEPT_ENCODING, lines)), expected, "{lines:?}");
+            assert_eq!(Coding::accepted(&headers(&header::ACCEPT_ENCODING, lines)), expected, "{lines:?}");
         }
     }
 

@@ -55,7 +55,6 @@ pub(super) fn allowing(router: Router, origins: &[HeaderValue]) -> Router {
     router.layer(middleware::map_response(without_allowances)).layer(cors)
 }
 
-#[expect(clippy::unused_async, reason = "a middleware is an async function")]
 async fn without_allowances(mut response: Response) -> Response {
     headers::remove_where(response.headers_mut(), |name| name.as_str().starts_with(ALLOWANCES));
     response

@@ -95,3 +95,21 @@ async fn speak(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, rou
         tracing::debug!(%error, "connection ended");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::{Certificates, tests::written_in};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_that_never_comes_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let tls = Certificates::load(&written_in(&dir)).unwrap().acceptor().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let started = tokio::time::Instant::now();
+        assert!(secure(tls, stream, CancellationToken::new()).await.is_none());
+        assert!(started.elapsed() >= HANDSHAKE_TIMEOUT);
+    }
+}
