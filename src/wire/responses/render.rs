@@ -95,7 +95,7 @@ impl Writer<'_> {
                 self.summary(place, item.get("summary"));
                 self.parts(place, item.get("content"));
             }
-            "function_call" => self.filled("function_call_arguments", "arguments", place, item.get("arguments")),
+            "function_call" => self.arguments(place, item),
             "custom_tool_call" => self.filled("custom_tool_call_input", "input", place, item.get("input")),
             _ => {}
         }
@@ -167,6 +167,19 @@ impl Writer<'_> {
             self.stream.placed(&format!("response.{name}.delta"), place, |event| event.text("delta", piece));
         }
         self.stream.placed(&format!("response.{name}.done"), place, |event| event.raw(key, raw));
+    }
+
+    /// The arguments of a call, whose last event says once more which function they are for.
+    fn arguments(&mut self, place: Place<'_>, call: &Node<'_>) {
+        let Some(text) = call.get("arguments").filter(|text| text.as_str().is_some()) else { return };
+        for piece in deltas(text, self.source) {
+            self.stream.placed("response.function_call_arguments.delta", place, |event| event.text("delta", piece));
+        }
+        let (name, whole) = (call.get("name").map(|name| name.raw(self.source)), text.raw(self.source));
+        self.stream.placed("response.function_call_arguments.done", place, |event| {
+            name.into_iter().for_each(|name| event.raw("name", name));
+            event.raw("arguments", whole);
+        });
     }
 
     /// The text of an object with other values for those of its members that these name.

@@ -100,6 +100,7 @@ fn function_calls_reasoning_and_notes_have_their_events() {
     assert_eq!(find("reasoning_summary_text.done")["summary_index"], 0);
     let arguments = find("function_call_arguments.done");
     assert_eq!((&arguments["arguments"], &arguments["item_id"]), (&json!("{\"x\": 1}"), &json!("fc_up1")));
+    assert_eq!(arguments["name"], "f", "the SDKs' types require it");
     assert_eq!(find("custom_tool_call_input.done")["input"], "say \"hi\"");
     assert_eq!(find("output_text.annotation.added")["annotation"], note);
     assert_eq!(events.last().unwrap()["response"], whole);
