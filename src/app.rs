@@ -45,6 +45,7 @@ use crate::{
         sqlite::{SqliteStore, StoreSettings},
     },
     tasks::Tasks,
+    tls::{Certificates, TlsProblem},
     upstream::{
         Upstream,
         http::{ConfigProblem, HttpUpstream, Transport},
@@ -98,6 +99,12 @@ pub enum StartError {
     /// The verifier does not load.
     #[error("the verifier does not load: {0}")]
     Verifier(#[from] verifier::LoadError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] TlsProblem),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
     /// The upstream cannot be used.
     #[error("the upstream cannot be used: {0}")]
     Upstream(#[from] ConfigProblem),
@@ -160,6 +167,8 @@ impl App {
             return Err(StartError::OpenAdmin(config.admin_listen));
         }
         let set = policies(&config)?;
+        let certificates = config.tls.as_ref().map(Certificates::load).transpose()?;
+        let tls = certificates.as_ref().map(Certificates::acceptor).transpose()?;
         let data = bind(config.listen, "--listen").await?;
         let admin_socket = bind(config.admin_listen, "--admin-listen").await?;
 
@@ -184,7 +193,15 @@ impl App {
             drain_time: config.drain,
         };
         app.spawn_jobs(&config);
-        app.spawn_servers(data, admin_socket);
+        if let Some(certificates) = certificates {
+            app.tasks.spawn("watch-certificates", certificates.watch(app.tasks.token().clone()));
+        }
+        let router = http::router(Arc::clone(&app.gateway), &config.cors_origins);
+        let serving = http::serve::serve(data, router, tls, app.tasks.clone(), app.stop_data.clone());
+        app.tasks.spawn("data-listener", serving);
+        let router = admin::router(Arc::clone(&app.control));
+        let serving = http::serve::serve(admin_socket, router, None, app.tasks.clone(), app.stop_admin.clone());
+        app.tasks.spawn("admin-listener", serving);
         Ok(app)
     }
 
@@ -223,15 +240,6 @@ impl App {
         if let Some(dir) = &config.policies {
             self.tasks.spawn("watch-policies", jobs::watch_policies(gateway(), dir.clone(), store(), stop()));
         }
-    }
-
-    fn spawn_servers(&self, data: TcpListener, admin_socket: TcpListener) {
-        let router = http::router(Arc::clone(&self.gateway));
-        let serving = http::serve::serve(data, router, self.tasks.clone(), self.stop_data.clone());
-        self.tasks.spawn("data-listener", serving);
-        let router = admin::router(Arc::clone(&self.control));
-        let serving = http::serve::serve(admin_socket, router, self.tasks.clone(), self.stop_admin.clone());
-        self.tasks.spawn("admin-listener", serving);
     }
 
     /// Stops in order: not ready, no new connections, requests in flight finish, jobs end, store closes. Returns the

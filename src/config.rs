@@ -16,10 +16,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use args::ServeArgs;
 pub use file::ConfigFile;
+use http::HeaderValue;
 pub use problem::Problem;
 
 use crate::{
     telemetry::LogConfig,
+    tls::TlsFiles,
     upstream::{
         http::{Settings, Transport},
         routes::{OwnKey, Route},
@@ -177,6 +179,10 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// Bearer token of the admin listener; `None` only when that is on loopback.
     pub admin_token: Option<Secret>,
+    /// The certificate of the listener for apps; `None` for plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Origins whose web pages may ask, of which one may be `*`; none when empty.
+    pub cors_origins: Vec<HeaderValue>,
     /// Who answers what the cache does not, in every protocol unless `anthropic_upstream` takes one.
     pub upstream: UpstreamChoice,
     /// Who answers Anthropic's protocol, where that is not [`Self::upstream`].

@@ -42,7 +42,7 @@ use crate::{
     policy::{Examples, PolicyWatch},
     tasks::Tasks,
     upstream::{Upstream, UpstreamBody},
-    wire::{Family, RecordSettings, chat::ChatSettings},
+    wire::{Family, RecordSettings, chat::ChatSettings, directives::Directives},
 };
 pub use audit::Auditor;
 use flight::{FlightKey, Flights, Joined, Leader, Reader};
@@ -260,13 +260,21 @@ impl Gateway {
     pub async fn forward(self: &Arc<Self>, call: Call, body: UpstreamBody, why: BypassReason) -> Reply {
         let mut ticket = Ticket::open(self, &call);
         // Where no cache is asked, who asks is the upstream's business: a preflight carries no credential.
-        let known = if why == BypassReason::Passthrough { Ok(()) } else { self.identify(&call).map(|_| ()) };
+        let known = if why == BypassReason::Passthrough { Ok(()) } else { self.may_go_uncached(&call) };
         let reply = match known {
             Ok(()) if self.is_overloaded() => ticket.refused(&ClientError::Overloaded),
             Ok(()) => self.pipe(call, body, Outcome::Bypass(why), &mut ticket).await,
             Err(error) => ticket.refused(&error),
         };
         ticket.close(self, reply)
+    }
+
+    /// Whether a request of a cacheable protocol may go upstream with its body unread.
+    fn may_go_uncached(&self, call: &Call) -> Result<(), ClientError> {
+        self.identify(call)?;
+        let asked = Directives::from_headers(&call.headers);
+        let asked = asked.map_err(|error| ClientError::BadDirective(error.to_string()))?;
+        if asked.only_if_cached { Err(ClientError::OnlyIfCached) } else { Ok(()) }
     }
 
     fn is_overloaded(&self) -> bool {

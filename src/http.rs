@@ -3,20 +3,24 @@
 //! axum stays in this module and in `admin`. Handlers turn an HTTP request into a `gateway::Call`, ask the gateway and turn
 //! its `gateway::Reply` back; they decide nothing about caching.
 
+mod coding;
+mod cors;
 pub mod error;
+mod intake;
 mod proxy;
 pub mod serve;
 
 use std::sync::Arc;
 
 use axum::{Router, routing::any};
+use http::HeaderValue;
 
 use crate::gateway::Gateway;
 
 /// The whole public surface of the data plane, each path with and without `/v1`; what is not named here passes through
-/// untouched.
-pub fn router(gateway: Arc<Gateway>) -> Router {
-    Router::new()
+/// untouched. Web pages of `cors_origins` may ask.
+pub fn router(gateway: Arc<Gateway>, cors_origins: &[HeaderValue]) -> Router {
+    let router = Router::new()
         .route("/v1/chat/completions", any(proxy::chat))
         .route("/chat/completions", any(proxy::chat))
         .route("/v1/messages", any(proxy::messages))
@@ -32,5 +36,6 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/models/{*id}", any(proxy::models))
         .route("/models/{*id}", any(proxy::models))
         .fallback(proxy::pass_through)
-        .with_state(gateway)
+        .with_state(gateway);
+    cors::allowing(router, cors_origins)
 }

@@ -57,5 +57,6 @@ pub mod similarity;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 pub mod wire;

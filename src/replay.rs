@@ -266,7 +266,7 @@ impl Replayer {
             _ => Seen::Miss,
         };
         let body = match reply.body {
-            ReplyBody::Whole(body) => Some(body),
+            ReplyBody::Whole(body) | ReplyBody::Replay(body) => Some(body),
             // What came from the upstream is read to its end, so that it is in the cache when the next one asks.
             ReplyBody::Stream(stream) => {
                 stream.for_each(|_| std::future::ready(())).await;

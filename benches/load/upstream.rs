@@ -47,7 +47,7 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let serving =
-            semblance::http::serve::serve(listener, router, semblance::tasks::Tasks::new(), Default::default());
+            semblance::http::serve::serve(listener, router, None, semblance::tasks::Tasks::new(), Default::default());
         tokio::spawn(serving);
         Ok(Self { address, calls })
     }

@@ -24,6 +24,9 @@ struct Listening {
     event: &'static str,
     listen: String,
     admin: String,
+    /// Whether apps connect by https; left out where they do not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tls: bool,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -53,13 +56,15 @@ async fn serve(config: Config, json: bool) -> anyhow::Result<ExitCode> {
     for NamedUpstream { name, choice, .. } in &config.upstreams {
         upstream.push_str(&format!(", {name} {}", named(choice)));
     }
+    let tls = config.tls.is_some();
     let app = App::start(config, Seams::default()).await?;
     let output = Output::stdout();
     let (listen, admin) = (app.listen.to_string(), app.admin.to_string());
     if json {
-        output.json(&Listening { event: "listening", listen, admin })?;
+        output.json(&Listening { event: "listening", listen, admin, tls })?;
     } else {
-        output.line(&format!("listening on http://{listen}, admin on http://{admin}, upstream {upstream}"))?;
+        let scheme = if tls { "https" } else { "http" };
+        output.line(&format!("listening on {scheme}://{listen}, admin on http://{admin}, upstream {upstream}"))?;
     }
     wait_for_stop().await?;
     Ok(finish(app).await)

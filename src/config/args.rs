@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{
     problem::{Origin, Problem},
     table::UpstreamTable,
-    value::{ByteSize, Setting},
+    value::{ByteSize, Setting, Texts},
 };
 
 /// A value as typed, and where.
@@ -94,6 +94,20 @@ settings! {
     /// Better set as `SEMBLANCE_ADMIN_TOKEN`: a flag shows in the process list.
     #[arg(long, env = "SEMBLANCE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     admin_token: String = "admin_token",
+    /// PEM file of the certificate, its chain behind it: apps then connect by https
+    ///
+    /// Needs --tls-key. HTTP/2 is offered as well. Read anew when it changes.
+    #[arg(long, env = "SEMBLANCE_TLS_CERT", value_name = "FILE", hide_short_help = true)]
+    tls_cert: PathBuf = "tls.cert",
+    /// PEM file of the certificate's private key, without a password
+    #[arg(long, env = "SEMBLANCE_TLS_KEY", value_name = "FILE", hide_short_help = true)]
+    tls_key: PathBuf = "tls.key",
+    /// Origins whose web pages may ask, such as `https://app.example.com`; * for all
+    ///
+    /// A list in the file, commas between them in a flag or variable. The gateway then answers OPTIONS itself. Default: none,
+    /// and OPTIONS passes through.
+    #[arg(long, env = "SEMBLANCE_CORS_ORIGINS", value_name = "ORIGINS", hide_short_help = true)]
+    cors_origins: Texts = "cors_origins",
     /// Base URL of the provider, with or without /v1, or "demo" for the built-in model
     ///
     /// Examples: `https://api.openai.com/v1`, `http://localhost:11434/v1`, `demo`. Default: the public API of each protocol
@@ -133,7 +147,7 @@ settings! {
     /// Colour log lines: auto, always or never; `NO_COLOR` counts as never
     #[arg(long, env = "SEMBLANCE_LOG_COLOR", value_name = "WHEN", hide_short_help = true)]
     log_color: String = "log.color",
-    /// Largest request body, such as 32MiB; larger ones get 413
+    /// Largest request body, such as 32MiB; larger ones, or ones that become larger when decoded, get 413
     #[arg(long, env = "SEMBLANCE_LIMITS_BODY_BYTES", value_name = "SIZE", hide_short_help = true)]
     limits_body_bytes: ByteSize = "limits.body_bytes",
     /// Largest request body that the cache looks at (1MiB); larger ones pass through

@@ -1,5 +1,6 @@
 //! From settings as typed to settings that can be used; collects every problem on the way.
 
+mod listener;
 mod upstreams;
 
 use std::{
@@ -54,6 +55,8 @@ impl Check<'_> {
             listen,
             admin_listen,
             admin_token,
+            tls: self.tls(typed),
+            cors_origins: self.origins(typed.cors_origins.as_ref()),
             upstream: self.upstream("upstream", typed.upstream.as_ref()).unwrap_or(UpstreamChoice::Providers),
             anthropic_upstream: self.upstream("anthropic_upstream", typed.anthropic_upstream.as_ref()),
             upstreams: self.upstreams(&typed.upstreams, timeouts),

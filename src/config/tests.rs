@@ -170,6 +170,54 @@ fn settings_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn a_certificate_and_its_key_come_together_and_are_looked_at_before_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = crate::tls::tests::written_in(&dir);
+    let [cert, key] = [&files.cert, &files.key].map(|path| path.display().to_string());
+    let args = |cert: Option<&str>, key: Option<&str>| ServeArgs {
+        tls_cert: cert.map(str::to_owned),
+        tls_key: key.map(str::to_owned),
+        ..ServeArgs::default()
+    };
+    assert_eq!(config(&args(Some(&cert), Some(&key)), "", &[]).unwrap().tls, Some(files));
+    assert_eq!(from_file("").unwrap().tls, None);
+    for (args, place, what) in [
+        (args(Some(&cert), None), "--tls-key or SEMBLANCE_TLS_KEY: tls.key: ", "is needed beside tls.cert"),
+        (args(None, Some(&key)), "--tls-cert or SEMBLANCE_TLS_CERT: tls.cert: ", "is needed beside tls.key"),
+        (args(Some("/nowhere"), Some(&key)), "--tls-cert or SEMBLANCE_TLS_CERT: tls.cert: ", "cannot be read"),
+        (args(Some(&cert), Some(&cert)), "--tls-key or SEMBLANCE_TLS_KEY: tls.key: ", "no private key"),
+    ] {
+        let problems = config(&args, "tenant = \"\"\n", &[]).unwrap_err();
+        assert!(problems.iter().any(|p| p.starts_with(place) && p.contains(what)), "{what}: {problems:?}");
+        assert_eq!(problems.len(), 2, "the empty tenant is told as well: {problems:?}");
+    }
+}
+
+#[test]
+fn origins_are_a_list_in_the_file_and_have_commas_between_them_in_a_flag() {
+    let args =
+        ServeArgs { cors_origins: Some("https://a.example, http://localhost:3000".to_owned()), ..ServeArgs::default() };
+    let flagged = config(&args, "cors_origins = [\"*\"]\n", &[]).unwrap().cors_origins;
+    assert_eq!(flagged, ["https://a.example", "http://localhost:3000"]);
+    assert_eq!(from_file("cors_origins = [\"*\"]\n").unwrap().cors_origins, ["*"]);
+    assert!(from_file("").unwrap().cors_origins.is_empty() && from_file("cors_origins = []\n").is_ok());
+    for (wrong, what) in [
+        ("[\"https://a.example/\"]", "is not an origin"),
+        ("[\"https://A.example\"]", "is not an origin"),
+        ("[\"a.example\"]", "is not an origin"),
+        ("[\"null\"]", "is not an origin"),
+        ("\"*\"", "is not a list of texts in quotes"),
+        ("[1]", "is not a list of texts in quotes"),
+    ] {
+        let problems = from_file(&format!("cors_origins = {wrong}\n")).unwrap_err();
+        assert!(
+            problems[0].starts_with("semblance.toml:1: cors_origins: ") && problems[0].contains(what),
+            "{problems:?}"
+        );
+    }
+}
+
+#[test]
 fn two_random_ports_are_not_the_same_port() {
     assert!(from_file("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n").is_ok());
     assert_eq!(from_file("listen = \"localhost:81\"\n").unwrap().listen.to_string(), "127.0.0.1:81");

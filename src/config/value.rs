@@ -129,6 +129,23 @@ impl Setting for ByteSize {
     }
 }
 
+/// Texts: a list in a file, with commas between them in a flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Texts(pub(super) Vec<String>);
+
+impl Setting for Texts {
+    const WANTS: &'static str = "a list of texts in quotes";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self(text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()))
+    }
+
+    fn from_toml(value: &Value) -> Option<Self> {
+        let texts = value.as_array()?.iter().map(String::from_toml);
+        texts.collect::<Option<_>>().map(Self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -363,11 +363,13 @@ impl Gateway {
         {
             return leader.resolve(Head::Entry(fallback));
         }
+        let encoded = is_encoded(&response.headers);
         let opening = Opening {
             status: response.status,
             reason: flown.plan.reason,
             category: flown.plan.told.class.policy.category.clone(),
-            exclusive: self.parts.settings.record.obey_upstream && forbids_sharing(&response.headers),
+            // Whose client takes a coding that the upstream chose unasked is not known.
+            exclusive: encoded || (self.parts.settings.record.obey_upstream && forbids_sharing(&response.headers)),
             stand_in: response.stand_in,
             headers: response.headers.clone(),
         };
@@ -376,7 +378,10 @@ impl Gateway {
             leader.close_to_joiners();
             self.alone.remember(leader.key(), flown.generated_at.plus(ALONE_FOR));
         }
-        if response.status == StatusCode::OK && BodyKind::of(&response.headers) == BodyKind::Stream {
+        if response.status == StatusCode::OK && encoded {
+            self.settle(job, &flown, Err(NotStored::Encoded));
+            Box::pin(self.pass_on(leader, job.background, opening, Bytes::new(), response)).await;
+        } else if response.status == StatusCode::OK && BodyKind::of(&response.headers) == BodyKind::Stream {
             Box::pin(self.record_stream(leader, job, flown, opening, response)).await;
         } else {
             Box::pin(self.record_whole(leader, job, flown, opening, response)).await;
@@ -674,6 +679,11 @@ pub(super) fn recordable(call: &Call, model: Option<&str>, body: Bytes) -> Upstr
 
 pub(super) fn fails(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+}
+
+/// Whether a body came in a content coding.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 pub(super) fn forbids_sharing(headers: &HeaderMap) -> bool {

@@ -17,6 +17,8 @@ use crate::{
 pub enum ReplyBody {
     /// All of it.
     Whole(Bytes),
+    /// A JSON answer out of the cache, rendered here: it alone may be put into a content coding.
+    Replay(Bytes),
     /// As it comes; an `Err` item means the connection must abort, never end cleanly.
     Stream(BoxStream<'static, Result<Bytes, BodyError>>),
 }
@@ -25,6 +27,7 @@ impl std::fmt::Debug for ReplyBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.len()),
+            Self::Replay(bytes) => write!(f, "Replay({} bytes)", bytes.len()),
             Self::Stream(_) => f.write_str("Stream"),
         }
     }
@@ -45,9 +48,13 @@ pub struct Reply {
 pub(super) fn hit(served: &Served, shape: Shape, echo: &Echo, now: Timestamp) -> Reply {
     let answer = &served.entry.answer;
     let fresh = Fresh::new(answer.family, now).echoing(echo.clone());
-    let mut reply = rendered(answer, &fresh, shape);
-    describe(&mut reply.headers, served);
-    reply
+    let Reply { status, mut headers, body } = rendered(answer, &fresh, shape);
+    describe(&mut headers, served);
+    let body = match body {
+        ReplyBody::Whole(json) if shape == Shape::Json => ReplyBody::Replay(json),
+        body => body,
+    };
+    Reply { status, headers, body }
 }
 
 /// What the headers of a hit say of its entry.
@@ -71,11 +78,11 @@ pub(super) fn describe(headers: &mut HeaderMap, served: &Served) {
     }
 }
 
-/// A JSON body of our own making.
+/// A JSON body made of what the cache holds.
 pub(super) fn json(body: Bytes) -> Reply {
     let mut headers = HeaderMap::with_capacity(16);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Reply { status: StatusCode::OK, headers, body: ReplyBody::Whole(body) }
+    Reply { status: StatusCode::OK, headers, body: ReplyBody::Replay(body) }
 }
 
 /// An answer in the shape asked for, ready to send.

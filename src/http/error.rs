@@ -28,6 +28,12 @@ pub enum ClientError {
     /// The client broke its own body.
     #[error("request body ended early")]
     BodyBroken,
+    /// The body is not in the coding that its headers name.
+    #[error("request body is not valid {coding}, which its content-encoding says it is")]
+    BodyUndecodable {
+        /// The coding.
+        coding: &'static str,
+    },
     /// A directive header that cannot be read.
     #[error("{0}")]
     BadDirective(String),
@@ -55,6 +61,7 @@ impl ClientError {
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "authentication_error", "no_credential"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", "body_too_large"),
             Self::BodyBroken => (StatusCode::BAD_REQUEST, "invalid_request_error", "body_broken"),
+            Self::BodyUndecodable { .. } => (StatusCode::BAD_REQUEST, "invalid_request_error", "body_undecodable"),
             Self::BadDirective(_) => (StatusCode::BAD_REQUEST, "invalid_request_error", "bad_directive"),
             Self::OnlyIfCached => (StatusCode::GATEWAY_TIMEOUT, "cache_error", "only_if_cached_miss"),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded_error", "overloaded"),

@@ -1,30 +1,25 @@
 //! Handlers of the data plane: HTTP to `Call`, `Reply` to HTTP.
 
-use std::{pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{pin::Pin, sync::Arc, task::Poll};
 
-use axum::{
-    body::{Body, BodyDataStream},
-    extract::State,
-    response::Response,
-};
-use bytes::{Bytes, BytesMut};
+use axum::{body::Body, extract::State, response::Response};
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::{Method, Request, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, header, request::Parts};
 
-use super::error::ClientError;
+use super::{
+    coding::Coding,
+    intake::{self, Intake},
+};
 use crate::{
     gateway::{Call, Gateway, Reply, ReplyBody},
     outcome::BypassReason,
-    upstream::{BodyError, UpstreamBody},
+    upstream::BodyError,
     wire::Family,
 };
 
-/// Of a refused body at most this much is read, and no longer than [`DISCARD_TIME`].
-const DISCARD_BYTES: usize = 64 << 20;
-/// See [`DISCARD_BYTES`].
-const DISCARD_TIME: Duration = Duration::from_secs(10);
-/// Bodies up to this many bytes are read before they are passed on.
-const SMALL_BODY: usize = 64 << 10;
+/// Replays up to this many bytes are coded where they are; larger ones would keep a thread from serving others.
+const CODED_AT_ONCE: usize = 128 << 10;
 
 /// OpenAI's chat completions.
 pub(super) async fn chat(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
@@ -57,7 +52,8 @@ pub(super) async fn models(State(gateway): State<Arc<Gateway>>, request: Request
         return pass_through(State(gateway), request).await;
     }
     let (parts, _) = request.into_parts();
-    respond(Box::pin(gateway.list_models(call(parts, None, Bytes::new()))).await)
+    let accepted = Coding::accepted(&parts.headers);
+    respond(Box::pin(gateway.list_models(call(parts, None, Bytes::new()))).await, accepted).await
 }
 
 /// A protocol whose `POST` goes through the cache; other methods pass through.
@@ -65,40 +61,28 @@ async fn answer(gateway: Arc<Gateway>, request: Request<Body>, family: Family) -
     if request.method() != Method::POST {
         return pass_through(State(gateway), request).await;
     }
-    let (parts, body) = request.into_parts();
-    let limits = gateway.limits();
-    if declared_length(&parts).is_some_and(|length| length > limits.body_bytes) {
-        // A refusal that comes while the client still sends would reach it as a broken connection.
-        let _ = tokio::time::timeout(DISCARD_TIME, discard(body)).await;
-        return respond(ClientError::BodyTooLarge { limit: limits.body_bytes }.reply(family));
-    }
-    let reply = match collect(body, limits.cacheable_body_bytes).await {
-        Collected::Whole(body) => Box::pin(gateway.answer(call(parts, Some(family), body))).await,
-        Collected::TooLarge(body) => {
-            let head = call(parts, Some(family), Bytes::new());
-            Box::pin(gateway.forward(head, UpstreamBody::Stream(body), BypassReason::BodyTooLarge)).await
+    let (mut parts, body) = request.into_parts();
+    let accepted = Coding::accepted(&parts.headers);
+    let reply = match intake::read(&mut parts.headers, body, gateway.limits()).await {
+        Intake::Readable(body) => Box::pin(gateway.answer(call(parts, Some(family), body))).await,
+        Intake::PassOn(body, why) => {
+            Box::pin(gateway.forward(call(parts, Some(family), Bytes::new()), body, why)).await
         }
-        Collected::Broken => ClientError::BodyBroken.reply(family),
+        Intake::Refused(error) => error.reply(family),
     };
-    respond(reply)
+    respond(reply, accepted).await
 }
 
 /// Everything else: streamed to the upstream and back.
 pub(super) async fn pass_through(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let length = declared_length(&parts);
+    let length = intake::declared_length(&parts.headers);
     let call = call(parts, None, Bytes::new());
-    let body = match length {
-        _ if http_body::Body::is_end_stream(&body) => UpstreamBody::Whole(Bytes::new()),
-        // A small body is cheaper sent whole than streamed.
-        Some(length) if length <= SMALL_BODY => match collect(body, SMALL_BODY).await {
-            Collected::Whole(body) => UpstreamBody::Whole(body),
-            Collected::TooLarge(body) => UpstreamBody::Stream(body),
-            Collected::Broken => return respond(ClientError::BodyBroken.reply(call.spoken())),
-        },
-        _ => UpstreamBody::Stream(body_stream(body.into_data_stream())),
+    let reply = match intake::hand_on(body, length).await {
+        Ok(body) => Box::pin(gateway.forward(call, body, BypassReason::Passthrough)).await,
+        Err(error) => error.reply(call.spoken()),
     };
-    respond(Box::pin(gateway.forward(call, body, BypassReason::Passthrough)).await)
+    respond(reply, None).await
 }
 
 fn call(parts: Parts, family: Option<Family>, body: Bytes) -> Call {
@@ -106,63 +90,34 @@ fn call(parts: Parts, family: Option<Family>, body: Bytes) -> Call {
     Call { family, method: parts.method, path_and_query, headers: parts.headers, body }
 }
 
-fn declared_length(parts: &Parts) -> Option<usize> {
-    parts.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-fn body_stream(data: BodyDataStream) -> stream::BoxStream<'static, Result<Bytes, BodyError>> {
-    data.map(|chunk| chunk.map_err(|error| BodyError(error.to_string()))).boxed()
-}
-
-async fn discard(body: Body) {
-    let (mut data, mut read) = (body.into_data_stream(), 0);
-    while let Some(Ok(chunk)) = data.next().await {
-        read += chunk.len();
-        if read > DISCARD_BYTES {
-            return;
-        }
-    }
-}
-
-enum Collected {
-    Whole(Bytes),
-    TooLarge(stream::BoxStream<'static, Result<Bytes, BodyError>>),
-    Broken,
-}
-
-/// Reads the body up to `limit`; a longer one comes back as a stream that starts with what was read.
-async fn collect(body: Body, limit: usize) -> Collected {
-    let mut data = body.into_data_stream();
-    let mut first: Option<Bytes> = None;
-    let mut joined = BytesMut::new();
-    while let Some(chunk) = data.next().await {
-        let Ok(chunk) = chunk else { return Collected::Broken };
-        match first.take() {
-            None if joined.is_empty() => first = Some(chunk),
-            None => joined.extend_from_slice(&chunk),
-            Some(one) => {
-                joined.extend_from_slice(&one);
-                joined.extend_from_slice(&chunk);
-            }
-        }
-        if joined.len().max(first.as_ref().map_or(0, Bytes::len)) > limit {
-            let read = first.unwrap_or_else(|| joined.freeze());
-            return Collected::TooLarge(stream::iter([Ok(read)]).chain(body_stream(data)).boxed());
-        }
-    }
-    Collected::Whole(first.unwrap_or_else(|| joined.freeze()))
-}
-
-fn respond(reply: Reply) -> Response {
-    let Reply { status, headers, body } = reply;
+/// A reply as HTTP; a replay, and nothing else, in the coding that the client `accepted`.
+async fn respond(reply: Reply, accepted: Option<Coding>) -> Response {
+    let Reply { status, mut headers, body } = reply;
     let body = match body {
         ReplyBody::Whole(bytes) => Body::from(bytes),
+        ReplyBody::Replay(bytes) => {
+            headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+            Body::from(in_coding(bytes, accepted, &mut headers).await)
+        }
         ReplyBody::Stream(stream) => Body::new(StreamBody { stream, broken: None }),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
+}
+
+async fn in_coding(plain: Bytes, accepted: Option<Coding>, headers: &mut HeaderMap) -> Bytes {
+    let Some(coding) = accepted else { return plain };
+    let coded = if plain.len() <= CODED_AT_ONCE {
+        coding.encode(&plain)
+    } else {
+        let large = plain.clone();
+        tokio::task::spawn_blocking(move || coding.encode(&large)).await.ok().flatten()
+    };
+    let Some(coded) = coded else { return plain };
+    headers.insert(header::CONTENT_ENCODING, coding.value());
+    Bytes::from(coded)
 }
 
 /// A reply's stream as an HTTP body; an `Err` aborts the connection instead of ending it.

@@ -8,6 +8,7 @@ mod harness;
 mod admin; // the control plane
 mod audit; // wrong hits: found, blocked, counted, and the category tripped
 mod chat; // recording and replay of chat completions
+mod client_side; // both HTTP versions, TLS, codings, web pages
 mod completions; // legacy completions
 mod control; // Cache-Control and our own request headers
 mod embeddings; // batches, element by element

@@ -53,6 +53,9 @@ fn outside_crates_stay_in_their_rooms() {
         ("hnsw_rs", &["index/hnsw.rs"]),
         ("reqwest", &["upstream/http.rs", "upstream/http/", "embed/remote.rs", "embed/remote/", "app.rs", "cli/"]),
         ("rten", &["model.rs", "model/", "embed/minilm.rs"]),
+        ("tower_http", &["http/"]),
+        ("tokio_rustls", &["tls.rs", "http/serve.rs"]),
+        ("flate2", &["http/coding.rs"]),
         ("clap", &["cli.rs", "cli/", "config/args.rs"]),
     ];
     for (path, text) in sources() {
