@@ -136,10 +136,9 @@ fn is_issued(digits: &str) -> bool {
 
 fn iban_at(words: &Words<'_>, at: usize) -> Option<Range<usize>> {
     let first = words.get(at)?;
-    let country = first.text.get(..2).filter(|country| country.bytes().all(|byte| byte.is_ascii_alphabetic()))?;
-    let country = country.to_ascii_uppercase();
-    let length = IBANS.iter().find(|(name, _)| *name == country).map(|(_, length)| *length)?;
     first.text.get(2..4).filter(|check| check.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let country = first.text.get(..2)?;
+    let length = IBANS.iter().find(|(name, _)| name.eq_ignore_ascii_case(country)).map(|(_, length)| *length)?;
     let mut compact = String::new();
     for (place, word) in words.from(at).iter().take(12).enumerate() {
         if (place > 0 && !matches!(word.gap, " " | "-" | "\u{a0}")) || !word.text.is_ascii() {

@@ -39,13 +39,16 @@ const PHONE: [&str; 26] = [
 ];
 /// The same in scripts without spaces: what a word ends with.
 const PHONE_ENDINGS: [&str; 5] = ["电话", "電話", "手机", "手機", "电话号码"];
-/// Verbs that take a number, directly or with "me at".
-const CALL: [&str; 12] =
-    ["call", "text", "ring", "dial", "reach", "sms", "contact", "message", "appelez", "llámame", "ligue", "chiamami"];
+/// Verbs that take a number.
+const CALL: [&str; 8] = ["call", "ring", "dial", "sms", "appelez", "llámame", "ligue", "chiamami"];
+/// Verbs that take somebody, and then a number.
+const REACH: [&str; 5] = ["text", "reach", "contact", "message", "erreichst"];
+/// Whom.
+const SOMEBODY: [&str; 7] = ["me", "us", "him", "her", "them", "mich", "uns"];
 /// What may stand between such a word and the number.
-const LEADS: [&str; 20] = [
-    "at", "on", "me", "us", "my", "him", "her", "to", "au", "al", "unter", "em", "en", "la", "le", "der", "die", "or",
-    "back", "via",
+const LEADS: [&str; 23] = [
+    "at", "on", "me", "us", "my", "him", "her", "them", "mich", "uns", "to", "au", "al", "unter", "em", "en", "la",
+    "le", "der", "die", "or", "back", "via",
 ];
 /// Numbers of these things look like phone numbers and are not.
 const OTHER_THINGS: [&str; 10] =
@@ -64,7 +67,7 @@ pub(super) fn at(words: &Words<'_>, at: usize) -> Option<Range<usize>> {
     }
     let groups = words.groups(at)?;
     let said = is_said(words, at);
-    let found = north_american(words, &groups, said)
+    let found = north_american(&groups, said)
         .or_else(|| with_trunk(words, &groups, at))
         .or_else(|| paired(&groups))
         .or_else(|| other(words, &groups, at))
@@ -90,20 +93,20 @@ fn international(words: &Words<'_>, at: usize) -> Option<Range<usize>> {
     if !code.starts_with(|c: char| matches!(c, '1'..='9')) {
         return None;
     }
-    let number = longest(&groups, 8..=15)?;
+    let number = longest(&groups, if sign.is_some() { 8..=15 } else { 11..=17 })?;
     let free = number.digits.strip_prefix('1').is_some_and(|rest| TOLL_FREE.iter().any(|free| rest.starts_with(free)));
     (!number.digits.ends_with("00000") && !free).then_some(number.range)
 }
 
 /// `(212) 555-0123`, `212-555-0123`, `1-212-555-0123`; by spaces alone where a word says so.
-fn north_american<'t>(words: &Words<'_>, groups: &Groups<'_, 't>, said: bool) -> Option<Number<'t>> {
+fn north_american<'t>(groups: &Groups<'_, 't>, said: bool) -> Option<Number<'t>> {
     let number = groups.of(&[1, 3, 3, 4]).filter(|n| n.digits.starts_with('1')).or_else(|| groups.of(&[3, 3, 4]))?;
     let area = number.digits.len() - 10;
     let from_2 = |at: usize| number.digits.as_bytes().get(at).is_some_and(|byte| matches!(byte, b'2'..=b'9'));
-    let dashed = number.gaps.iter().any(|gap| *gap == "-") || number.is_split_by(&["."]);
-    let bracketed = number.gaps.iter().any(|gap| gap.starts_with(')'))
-        || words.text[..number.range.start].ends_with('(') && words.text[number.range.start..].contains(')');
-    (from_2(area) && from_2(area + 3) && (dashed || bracketed || said)).then_some(number)
+    let &[.., middle, last] = number.gaps.as_slice() else { return None };
+    let bracketed = middle.starts_with(')') && matches!(last, "-" | "." | " ");
+    let even = middle == last && (matches!(last, "-" | ".") || (said && last == " "));
+    (from_2(area) && from_2(area + 3) && (even || bracketed)).then_some(number)
 }
 
 /// `020 7946 0958`, `0171 1234567`, `(02) 9374 4000`, `089/1234567`, `07911123456`.
@@ -118,7 +121,9 @@ fn with_trunk<'t>(words: &Words<'_>, groups: &Groups<'_, 't>, at: usize) -> Opti
             11 => ["07", "015", "016", "017"].iter().any(|prefix| number.digits.starts_with(prefix)),
             _ => ["015", "016", "017"].iter().any(|prefix| number.digits.starts_with(prefix)),
         };
-        return (mobile && !isbn10(&number.digits) && !number.is_dull(4)).then_some(number);
+        // Behind a dot or a slash it is a part of something else, an address or a version.
+        let apart = !matches!(first.gap, "." | "/" | "-" | "=");
+        return (mobile && apart && !isbn10(&number.digits) && !number.is_dull(4)).then_some(number);
     }
     let bracketed = first.gap.ends_with('(');
     if first.text.len() < if bracketed { 2 } else { 3 } {
@@ -126,7 +131,7 @@ fn with_trunk<'t>(words: &Words<'_>, groups: &Groups<'_, 't>, at: usize) -> Opti
     }
     let number = longest(groups, 9..=12)?;
     let written = number.groups.len() > 1
-        && number.gaps.iter().all(|gap| *gap != ".")
+        && number.gaps.iter().all(|gap| *gap != "." && !gap.ends_with('('))
         && number.groups.iter().skip(1).all(|group| group.len() > 1);
     let zeros = number.groups.iter().skip(1).all(|group| group.starts_with('0'));
     (written && !zeros && !number.is_dull(3)).then_some(number)
@@ -172,7 +177,6 @@ fn longest<'t>(groups: &Groups<'_, 't>, lengths: std::ops::RangeInclusive<usize>
 
 /// Whether words directly before the one at `at` say that a phone number follows.
 fn is_said(words: &Words<'_>, at: usize) -> bool {
-    let mut called = false;
     for place in (at.saturating_sub(5)..at).rev() {
         let (Some(word), Some(next)) = (words.get(place), words.get(place + 1)) else { return false };
         let gap_leads = next.gap.len() <= 6 && !next.gap.contains(['?', '!', '\n']);
@@ -185,8 +189,12 @@ fn is_said(words: &Words<'_>, at: usize) -> bool {
         if word.is_one_of(&CALL) {
             return true;
         }
-        called |= word.is_one_of(&["my", "whose"]);
-        if called && words.get(place + 1).is_some_and(|next| next.is_one_of(&["number"])) {
+        if word.is_one_of(&REACH) && next.is_one_of(&SOMEBODY) {
+            return true;
+        }
+        if word.is_one_of(&["my", "whose", "his", "her", "their"])
+            && words.get(place + 1).is_some_and(|next| next.is_one_of(&["number"]))
+        {
             return true;
         }
         if !(word.is_one_of(&NUMBER) || word.is_one_of(&IS) || word.is_one_of(&LEADS)) {

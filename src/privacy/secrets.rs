@@ -66,11 +66,13 @@ pub(super) fn at(words: &Words<'_>, at: usize) -> Option<Range<usize>> {
         return None;
     }
     let text = &words.text[word.start..];
-    let found = prefixed(text)
-        .or_else(|| aws(word.text))
-        .or_else(|| web_token(text))
-        .map(|length| word.start..word.start + length);
-    found.or_else(|| private_key(words, at)).or_else(|| announced(words, at))
+    // Most words are told by their length and what follows them.
+    let begins = matches!(words.rest(at).as_bytes().first(), Some(b'-' | b'_' | b'.')) || word.text.len() >= 20;
+    let found = if begins { prefixed(text).or_else(|| aws(word.text)).or_else(|| web_token(text)) } else { None };
+    found
+        .map(|length| word.start..word.start + length)
+        .or_else(|| private_key(words, at))
+        .or_else(|| announced(words, at))
 }
 
 fn is_token(byte: u8) -> bool {

@@ -40,35 +40,41 @@ pub(super) struct Words<'t> {
     words: Vec<Word<'t>>,
 }
 
-/// Scripts without spaces between words are no part of a word: a number may follow them directly.
-fn class(c: char) -> u8 {
+/// What a character is to a word. Scripts without spaces between words are a class of their own, for a number may follow
+/// them directly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Between,
+    Letter,
+    Unspaced,
+}
+
+fn class(c: char) -> Class {
     match c {
-        _ if c.is_ascii_alphanumeric() => 1,
-        _ if c.is_ascii() => 0,
-        '\u{2e80}'.. if c.is_alphanumeric() => 2,
-        _ if c.is_alphanumeric() => 1,
-        _ => 0,
+        'a'..='z' | 'A'..='Z' | '0'..='9' => Class::Letter,
+        '\0'..='\x7f' => Class::Between,
+        '\u{2e80}'.. if c.is_alphanumeric() => Class::Unspaced,
+        _ if c.is_alphanumeric() => Class::Letter,
+        _ => Class::Between,
     }
 }
 
 impl<'t> Words<'t> {
     pub(super) fn of(text: &'t str) -> Self {
-        let mut words: Vec<Word<'t>> = Vec::new();
-        let (mut open, mut gap_from) = (None::<(usize, u8)>, 0);
+        let mut words: Vec<Word<'t>> = Vec::with_capacity(text.len() / 5);
+        let (mut open, mut is_in, mut gap_from) = (0, Class::Between, 0);
         for (at, c) in text.char_indices().chain([(text.len(), ' ')]) {
-            let now = if at == text.len() { 0 } else { class(c) };
-            if let Some((start, was)) = open
-                && was != now
-            {
-                let word = &text[start..at];
+            let now = class(c);
+            if now == is_in {
+                continue;
+            }
+            if is_in != Class::Between {
+                let word = &text[open..at];
                 let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
-                words.push(Word { text: word, start, gap: &text[gap_from..start], is_number });
+                words.push(Word { text: word, start: open, gap: &text[gap_from..open], is_number });
                 gap_from = at;
-                open = None;
             }
-            if open.is_none() && now != 0 {
-                open = Some((at, now));
-            }
+            (open, is_in) = (at, now);
         }
         Self { text, words }
     }

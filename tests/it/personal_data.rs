@@ -148,12 +148,13 @@ async fn a_policy_that_keeps_personal_data_out_bypasses_by_rules_and_by_meaning(
             assert!(answer.header("cache-status").contains("detail=personal-data"), "{question}");
         }
     }
-    assert_eq!(gateway.ask(PLAIN).await.outcome(), "miss");
-    assert_eq!(gateway.ask(PLAIN_REWORDED).await.outcome(), "hit-semantic");
     gateway.script.always(Reply::text("Ask jane.doe@gmail.com."));
     for _ in 0..2 {
-        assert_eq!(gateway.ask("Who knows kettles?").await.outcome(), "miss", "the answer is kept out as well");
+        assert_eq!(gateway.ask(PLAIN).await.outcome(), "miss", "the answer is kept out as well");
     }
+    gateway.script.always(Reply::text("With vinegar."));
+    assert_eq!(gateway.ask(PLAIN).await.outcome(), "miss");
+    assert_eq!(gateway.ask(PLAIN_REWORDED).await.outcome(), "hit-semantic");
     assert!(!on_disk(&gateway, "jane.doe").await);
 }
 
@@ -163,8 +164,6 @@ async fn a_policy_that_allows_personal_data_matches_it_by_meaning() {
     gateway.script.always(Reply::text("Ask jane.doe@gmail.com."));
     assert_eq!(ask_as(&gateway, ASKED, "Bearer a").await.outcome(), "miss");
     assert_eq!(ask_as(&gateway, REWORDED, "Bearer b").await.outcome(), "hit-semantic");
-    let other = ASKED.replace("jane.doe", "joan.roe");
-    assert_eq!(ask_as(&gateway, &other, "Bearer b").await.outcome(), "miss", "the real words are compared");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -221,6 +220,7 @@ async fn todays_policy_decides_about_what_an_older_one_let_in() {
     let gateway = under("questions = \"allow\"\nanswers = \"allow\"").await;
     gateway.script.answer(ASKED, "With vinegar.");
     gateway.script.answer(PLAIN, "Ask jane.doe@gmail.com.");
+    gateway.script.answer(PLAIN_REWORDED, "Ask jane.doe@gmail.com.");
     for question in [ASKED, PLAIN] {
         gateway.ask(question).await;
         assert_eq!(ask_as(&gateway, question, "Bearer b").await.outcome(), "hit-exact");
