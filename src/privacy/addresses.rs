@@ -56,8 +56,8 @@ fn is_domain(domain: &str) -> bool {
 fn is_nobodys(local: &str, domain: &str) -> bool {
     let domain = domain.to_lowercase();
     let ending = domain.rsplit('.').next().unwrap_or_default();
-    let under = |name: &&str| domain.strip_suffix(*name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    NOBODYS_DOMAINS.iter().any(|name| under(&name))
+    let under = |name: &str| domain.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    NOBODYS_DOMAINS.iter().any(|name| under(name))
         || NOBODYS_ENDINGS.contains(&ending)
         || FILES.contains(&ending)
         || NOBODYS_NAMES.iter().any(|name| local.eq_ignore_ascii_case(name))

@@ -187,7 +187,7 @@ pub(super) fn value(words: &Words<'_>, at: usize, lengths: std::ops::RangeInclus
                 length += next.text.len();
                 end = next.end();
             }
-            return lengths.contains(&length).then(|| word.start..end);
+            return lengths.contains(&length).then_some(word.start..end);
         }
         let leads = word.is_one_of(&NUMBER) || word.is_one_of(&IS) || word.is_one_of(&["code", "c", "my", "for", "it"]);
         if !leads {

@@ -46,9 +46,9 @@ const REACH: [&str; 5] = ["text", "reach", "contact", "message", "erreichst"];
 /// Whom.
 const SOMEBODY: [&str; 7] = ["me", "us", "him", "her", "them", "mich", "uns"];
 /// What may stand between such a word and the number.
-const LEADS: [&str; 23] = [
-    "at", "on", "me", "us", "my", "him", "her", "them", "mich", "uns", "to", "au", "al", "unter", "em", "en", "la",
-    "le", "der", "die", "or", "back", "via",
+const LEADS: [&str; 25] = [
+    "s", "para", "at", "on", "me", "us", "my", "him", "her", "them", "mich", "uns", "to", "au", "al", "unter", "em",
+    "en", "la", "le", "der", "die", "or", "back", "via",
 ];
 /// Numbers of these things look like phone numbers and are not.
 const OTHER_THINGS: [&str; 10] =
@@ -134,7 +134,9 @@ fn with_trunk<'t>(words: &Words<'_>, groups: &Groups<'_, 't>, at: usize) -> Opti
         && number.gaps.iter().all(|gap| *gap != "." && !gap.ends_with('('))
         && number.groups.iter().skip(1).all(|group| group.len() > 1);
     let zeros = number.groups.iter().skip(1).all(|group| group.starts_with('0'));
-    (written && !zeros && !number.is_dull(3)).then_some(number)
+    // A page and a year.
+    let cited = matches!(number.groups.as_slice(), [_, second] if is_year(second));
+    (written && !zeros && !cited && !number.is_dull(3)).then_some(number)
 }
 
 /// `06 12 34 56 78`, as French numbers are written; an arithmetic progression is a puzzle.
@@ -165,9 +167,12 @@ fn other<'t>(words: &Words<'_>, groups: &Groups<'_, 't>, at: usize) -> Option<Nu
 
 /// Any number of a phone number's length, where a word says that it is one.
 fn any<'t>(groups: &Groups<'_, 't>) -> Option<Number<'t>> {
-    let year = |group: &str| group.len() == 4 && (group.starts_with("19") || group.starts_with("20"));
     longest(groups, 7..=15)
-        .filter(|number| !number.digits.ends_with("000") && !number.groups.iter().all(|group| year(group)))
+        .filter(|number| !number.digits.ends_with("000") && !number.groups.iter().all(|group| is_year(group)))
+}
+
+fn is_year(group: &str) -> bool {
+    group.len() == 4 && (group.starts_with("19") || group.starts_with("20"))
 }
 
 /// The most groups whose digits together are so many.
@@ -192,7 +197,7 @@ fn is_said(words: &Words<'_>, at: usize) -> bool {
         if word.is_one_of(&REACH) && next.is_one_of(&SOMEBODY) {
             return true;
         }
-        if word.is_one_of(&["my", "whose", "his", "her", "their"])
+        if word.is_one_of(&["my", "whose", "his", "her", "their", "contact"])
             && words.get(place + 1).is_some_and(|next| next.is_one_of(&["number"]))
         {
             return true;

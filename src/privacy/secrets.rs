@@ -39,7 +39,7 @@ const PREFIXES: [(&str, usize); 31] = [
     ("SG.", 30),
 ];
 
-const PASSWORD: [&str; 12] = [
+const PASSWORD: [&str; 13] = [
     "password",
     "passwd",
     "pwd",
@@ -51,6 +51,7 @@ const PASSWORD: [&str; 12] = [
     "senha",
     "wachtwoord",
     "mdp",
+    "pw",
     "lösenord",
 ];
 const OWN: [&str; 8] = ["my", "our", "mein", "mon", "mi", "minha", "mia", "mijn"];

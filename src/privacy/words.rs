@@ -122,7 +122,7 @@ impl<'t> Words<'t> {
                 && self.before(at).is_some_and(|before| before.text.ends_with(|c: char| c.is_ascii_digit())));
         let behind = self.from(at + 1).iter().take(GROUPS);
         let count = 1 + behind.take_while(|word| word.is_number && BETWEEN.contains(&word.gap)).count();
-        (!belongs_before).then(|| Groups { words: self, at, count })
+        (!belongs_before).then_some(Groups { words: self, at, count })
     }
 }
 
