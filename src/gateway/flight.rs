@@ -83,6 +83,14 @@ impl Flight {
     }
 }
 
+/// Which flight it is: its key, and which of those that had this key one after the other.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// What it answers.
+    pub key: FlightKey,
+    flight: Weak<Flight>,
+}
+
 /// The leader's side: appends to the log; dropping it without an end abandons the flight.
 #[derive(Debug)]
 pub struct Leader {
@@ -93,6 +101,11 @@ pub struct Leader {
 }
 
 impl Leader {
+    /// Which flight it leads.
+    pub fn place(&self) -> Place {
+        Place { key: self.key, flight: Arc::downgrade(&self.flight) }
+    }
+
     /// Says what the answer will be. Only the first call counts.
     pub fn head(&self, head: Head) {
         self.flight.update(|log| {
@@ -285,10 +298,10 @@ impl Flights {
         Joined::Lead(Leader { flight, key, flights: self.clone(), bytes: AtomicUsize::new(0) }, reader)
     }
 
-    /// A seat on the flight of `key`, if it runs and has room.
-    pub fn take_seat(&self, key: FlightKey) -> Option<Seat> {
+    /// A seat on this very flight, if it runs and has room: a later flight of the same key is another one.
+    pub fn take_seat(&self, place: &Place) -> Option<Seat> {
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
-        let flight = board.get(&key).and_then(Weak::upgrade)?;
+        let flight = board.get(&place.key).filter(|running| running.ptr_eq(&place.flight)).and_then(Weak::upgrade)?;
         (flight.grown.receiver_count() <= self.max_followers).then(|| Seat(Reader::new(flight)))
     }
 
@@ -320,5 +333,28 @@ impl Flights {
         if board.get(&key).is_some_and(|running| std::ptr::eq(running.as_ptr(), Arc::as_ptr(flight))) {
             board.remove(&key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who joins by meaning may hold a listing of a flight that has ended; a seat on its successor may be on their own.
+    #[test]
+    fn a_seat_is_on_the_flight_that_was_seen_not_on_a_later_one_of_the_same_key() {
+        let flights = Flights::new(4);
+        let key = FlightKey { fingerprint: Fingerprint::from_bytes([1; 32]), terms: 0 };
+        let lead = || match flights.join(key) {
+            Joined::Lead(leader, _reader) => leader,
+            other => panic!("{other:?}"),
+        };
+        let first = lead();
+        let ended = first.place();
+        assert!(flights.take_seat(&ended).is_some());
+        first.resolve(Head::Unsatisfied);
+        let second = lead();
+        assert!(flights.take_seat(&ended).is_none());
+        assert!(flights.take_seat(&second.place()).is_some());
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
     Gateway,
-    flight::{FlightKey, Leader, Seat},
+    flight::{Leader, Place, Seat},
     identity::Question,
     lead::{Head, Job},
 };
@@ -27,7 +27,7 @@ const LISTED: usize = 4096;
 /// A flight that may be joined by meaning.
 #[derive(Debug)]
 struct Running {
-    key: FlightKey,
+    place: Place,
     partition: Partition,
     /// What its entry will be found under.
     entry: Fingerprint,
@@ -47,7 +47,7 @@ impl Joinable {
         let mut flights = self.lock();
         let same = |other: &&Arc<Running>| {
             other.partition == running.partition
-                && other.key.terms == running.key.terms
+                && other.place.key.terms == running.place.key.terms
                 && other.category == running.category
         };
         let earlier = flights.iter().filter(same).map(Arc::clone).collect();
@@ -102,7 +102,7 @@ impl Gateway {
             return Found::Lead(None);
         }
         let (listed, earlier) = self.joinable.list(Running {
-            key: leader.key(),
+            place: leader.place(),
             partition: question.own.partition,
             entry: self.keys(question, class.policy.reuse.scope).fingerprint,
             category: category.clone(),
@@ -137,7 +137,7 @@ impl Gateway {
             if !judgement.accepted() {
                 continue;
             }
-            if let Some(seat) = self.flights.take_seat(other.key) {
+            if let Some(seat) = self.flights.take_seat(&other.place) {
                 self.parts.metrics.candidate(similarity, metrics::Verdict::Accepted);
                 self.auditor.served(&own.category);
                 tracing::debug!(
