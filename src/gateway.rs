@@ -14,6 +14,7 @@ mod judge;
 pub mod lead;
 mod lookup;
 mod models;
+mod personal;
 mod recent;
 mod reply;
 mod report;
@@ -285,6 +286,10 @@ impl Gateway {
     async fn answer_question(self: &Arc<Self>, call: Call, question: Question, ticket: &mut Ticket) -> Reply {
         ticket.question(&question);
         let facts = question.facts(&call);
+        if let Some(category) = self.keeps_out(&question, &facts) {
+            let bypass = self.bypass_category(call, &question, BypassReason::PersonalData, &category, ticket);
+            return Box::pin(bypass).await;
+        }
         let (reason, fallback) = match self.look_up_exact(&question, &facts, ticket.now()).await {
             Lookup::Serve(served) => {
                 if served.needs_refresh() || self.refreshes_ahead(&served, &question) {

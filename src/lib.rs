@@ -52,6 +52,7 @@ pub mod metrics;
 pub mod model;
 pub mod outcome;
 pub mod policy;
+pub mod privacy;
 pub mod replay;
 pub mod similarity;
 pub mod store;

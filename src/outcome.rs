@@ -67,6 +67,8 @@ reasons! {
         Encoded => "encoded-body",
         /// The category's ttl is zero.
         ZeroTtl => "zero-ttl",
+        /// The question holds personal data, which the category's policy keeps out.
+        PersonalData => "personal-data",
         /// `Cache-Control: no-store`.
         NoStore => "no-store",
         /// `x-semblance-mode: off`.
@@ -113,6 +115,8 @@ reasons! {
         Refresh => "request",
         /// The request may only be matched exactly, and was not found.
         ExactOnly => "exact-only",
+        /// The question or the entry holds personal data: it is found by the same question of the same credential only.
+        PersonalData => "personal-data",
         /// A running fetch of a question that means the same has the answer.
         SameMeaning => "same-meaning",
         /// The embedder failed or was too slow.
@@ -159,6 +163,8 @@ reasons! {
         Policy => "policy",
         /// A fallback upstream gave it, and the request's scope names another.
         FallbackUpstream => "fallback-upstream",
+        /// The answer holds personal data, which the category's policy keeps out.
+        PersonalData => "personal-data",
         /// Storing failed.
         CacheError => "cache-error",
     }

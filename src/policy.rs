@@ -11,6 +11,7 @@ mod compile;
 mod file;
 mod leaning;
 mod prior;
+mod privacy;
 mod rules;
 mod shipped;
 mod watch;
@@ -24,9 +25,10 @@ pub use self::{
     classify::{Classification, ClassifiedBy, Examples, Facts, HeaderRefused, RunnerUp},
     compile::{DEFAULT_CATEGORY, MIN_SIMILARITY},
     file::{
-        FreshnessSection, Harm, Located, MatchSection, PolicyFile, Problem, ReuseSection, Sharing, SpellingSection,
-        Tier, VolatileSection, Write,
+        FreshnessSection, Harm, Located, MatchSection, PersonalData, PolicyFile, PrivacySection, Problem, ReuseSection,
+        Sharing, SpellingSection, Tier, VolatileSection, Write,
     },
+    privacy::Privacy,
     watch::{PolicyEvent, PolicyWatch},
 };
 use self::{compile::Compiled, rules::Rules};
@@ -64,6 +66,8 @@ pub struct Policy {
     pub freshness: Freshness,
     /// How answers may be reused.
     pub reuse: Reuse,
+    /// What becomes of personal data.
+    pub privacy: Privacy,
     /// How near an example must be, as a cosine.
     pub min_similarity: f64,
     /// Short digest of the file's content.
@@ -77,10 +81,11 @@ impl Policy {
     }
 
     /// Orders policies, strictest first: shorter ttl, then exact over semantic, then higher harm, then the lower
-    /// budget, narrower sharing and shorter stale time. The name settles the rest, so that the order is total.
+    /// budget, narrower sharing, shorter stale time and less personal data. The name settles the rest, so that the
+    /// order is total.
     pub fn by_strictness(&self, other: &Self) -> std::cmp::Ordering {
         let key = |p: &Self| (p.freshness.ttl, Reverse(p.reuse.tier), Reverse(p.reuse.harm));
-        let then = |p: &Self| (p.reuse.scope, p.freshness.longest_stale());
+        let then = |p: &Self| (p.reuse.scope, p.freshness.longest_stale(), p.privacy.questions, p.privacy.answers);
         key(self)
             .cmp(&key(other))
             .then_with(|| self.reuse.max_wrong_hits.total_cmp(&other.reuse.max_wrong_hits))
@@ -89,7 +94,7 @@ impl Policy {
     }
 
     /// Whether using this policy in place of `other` loosens nothing: not the ttl, the time stale, the tier, the
-    /// budget of wrong hits, nor who may be served (I9).
+    /// budget of wrong hits, who may be served, nor what becomes of personal data (I9).
     pub fn is_at_least_as_strict_as(&self, other: &Self) -> bool {
         let (own, its) = (&self.reuse, &other.reuse);
         let oldest = |p: &Self| p.freshness.ttl.saturating_add(p.freshness.longest_stale());
@@ -98,7 +103,8 @@ impl Policy {
                 && oldest(self) <= oldest(other)
                 && own.tier >= its.tier
                 && (own.tier == Tier::Exact || own.max_wrong_hits <= its.max_wrong_hits)
-                && own.scope <= its.scope)
+                && own.scope <= its.scope
+                && self.privacy.is_at_least_as_strict_as(other.privacy))
     }
 }
 

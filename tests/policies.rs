@@ -4,7 +4,7 @@
 use std::{fs, path::Path};
 
 use semblance::{
-    policy::{CheckReport, Classification, Examples, Facts, PolicySet, Problem, Tier, check},
+    policy::{CheckReport, Classification, Examples, Facts, PersonalData, PolicySet, Problem, Tier, check},
     similarity::Embedding,
 };
 use serde_json::Value;
@@ -42,6 +42,20 @@ fn never_cached(set: &PolicySet, file: &str, vector_of: &dyn Fn(&str) -> Option<
 
 fn by_rules(set: &PolicySet, file: &str) -> f64 {
     never_cached(set, file, &|_| None)
+}
+
+#[test]
+fn no_shipped_policy_lets_personal_questions_be_shared_and_each_says_what_becomes_of_them() {
+    for policy in shipped().policies() {
+        assert_ne!(policy.privacy.questions, PersonalData::Allow, "{}", policy.category);
+        let text = fs::read_to_string(root().join(format!("policies/{}.toml", policy.category))).unwrap();
+        assert!(text.contains("\n[privacy]\n"), "{}", policy.category);
+    }
+    // What companies publish themselves may be shared.
+    let public = shipped();
+    let public = public.policies().iter().filter(|policy| policy.privacy.answers == PersonalData::Allow);
+    let public: Vec<&str> = public.map(|policy| policy.category.as_str()).collect();
+    assert_eq!(public, ["company-policy", "documentation", "product-faq"]);
 }
 
 #[test]

@@ -8,7 +8,8 @@ use crate::{
     explain::{self, Ask, Explanation},
     matcher::{Asked, Judgement, Terms},
     outcome::MissReason,
-    policy::Facts,
+    policy::{Facts, PersonalData},
+    privacy::{self, Kind},
 };
 
 /// Candidates shown.
@@ -46,7 +47,13 @@ impl Neighbour {
 #[serde(untagged)]
 pub(super) enum Explained {
     Pair(Box<Explanation>),
-    Cache { decision: &'static str, candidates: Vec<Neighbour> },
+    Cache {
+        decision: &'static str,
+        /// The worst personal data in the question: its kind alone.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        personal_data: Option<&'static str>,
+        candidates: Vec<Neighbour>,
+    },
 }
 
 pub(super) async fn explain(
@@ -66,18 +73,26 @@ pub(super) async fn explain(
     }
     let candidates = neighbours(&control, &ask, category.as_deref()).await?;
     let hit = candidates.iter().any(Neighbour::is_served);
-    Ok(Json(Explained::Cache { decision: if hit { "hit" } else { "miss" }, candidates }))
+    let personal_data = privacy::worst(&ask).map(Kind::as_str);
+    Ok(Json(Explained::Cache { decision: if hit { "hit" } else { "miss" }, personal_data, candidates }))
 }
 
-/// The nearest entries of all partitions: an operator has no partition of her own.
+/// The nearest entries of all partitions: an operator has no partition of her own. Where a policy
+/// does not allow personal data, it is masked in all that is embedded and judged.
 async fn neighbours(control: &super::Control, ask: &str, category: Option<&str>) -> Result<Vec<Neighbour>, AdminError> {
     let parts = control.gateway.parts();
     let matcher = &parts.matcher;
-    let vector = parts.embedder.embed(ask).await?;
+    let personal = privacy::worst(ask);
+    let masked = privacy::masked(ask);
+    let mut vector = parts.embedder.embed(&masked).await?;
     let policies = parts.policies.current();
     let facts = Facts { query: ask, header_category: category, ..Facts::default() };
     let class = policies.classify(&facts, Some(&vector), control.gateway.examples_of(policies.revision()).as_deref());
-    let (asked, terms) = (Asked::new(ask), Terms::of(&class.policy, None));
+    let allowed = class.policy.privacy.of_question(personal) == PersonalData::Allow;
+    if allowed && personal.is_some() {
+        vector = parts.embedder.embed(ask).await?;
+    }
+    let (asked, terms) = (Asked::new(if allowed { ask } else { &masked }), Terms::of(&class.policy, None));
     let mut shown = Vec::new();
     for candidate in parts.cache.index().search_all(&vector, SHOWN, matcher.settings().floor) {
         let Some(entry) = parts.cache.get(candidate.id).await? else { continue };
@@ -85,7 +100,9 @@ async fn neighbours(control: &super::Control, ask: &str, category: Option<&str>)
         let policy = policies.get(&entry.category).unwrap_or_else(|| policies.default_policy());
         let judgement = matcher.judge(&query, &asked, candidate.similarity, &terms.tightened(policy)).await;
         let withheld = judgement.accepted().then(|| control.gateway.auditor().withholds(&entry.category, None));
-        let withheld = withheld.flatten().map(MissReason::as_str);
+        let private = !allowed || policy.privacy.of_question(personal) != PersonalData::Allow;
+        let withheld =
+            if private { Some(MissReason::PersonalData) } else { withheld.flatten() }.map(MissReason::as_str);
         let category = entry.category.clone();
         shown.push(Neighbour { entry: entry.id.to_string(), query, category, judgement, withheld });
     }

@@ -83,8 +83,9 @@ fn in_words(explained: &Explanation, output: &Output) -> String {
     let bar = format!("(bar {:.3})", judgement.bar);
     let p_same = judgement.p_same.map_or_else(|| "not asked for".to_owned(), |p| format!("{p} {bar}"));
     let similarity_bar = if against_p { String::new() } else { format!(" {bar}") };
+    let personal = explained.personal_data.map(|kind| format!("\n  personal    {kind}")).unwrap_or_default();
     format!(
-        "{decision} ({})\n  similarity  {}{similarity_bar}\n  guard       {guard}\n  p(same)     {p_same}\n  category    {} ({})",
+        "{decision} ({})\n  similarity  {}{similarity_bar}\n  guard       {guard}\n  p(same)     {p_same}\n  category    {} ({}){personal}",
         judgement.reason, judgement.similarity, explained.category, explained.category_by
     )
 }
@@ -98,6 +99,9 @@ async fn ask_gateway(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     }
     let candidates = answer["candidates"].as_array().context("the gateway's answer has no candidates")?;
     output.line(&format!("{}: {} neighbour(s)", answer["decision"].as_str().unwrap_or("miss"), candidates.len()))?;
+    if let Some(kind) = answer["personal_data"].as_str() {
+        output.line(&format!("  personal data in the question: {kind}"))?;
+    }
     for candidate in candidates {
         let detail = candidate["guard"]["detail"].as_str().unwrap_or_default();
         output.line(&format!(

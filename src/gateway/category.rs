@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use super::{Gateway, identity::Question, lead::Head};
+use super::{Gateway, identity::Question, lead::Head, personal};
 use crate::{
     embed::EmbedError,
     metrics::Stage,
     outcome::BypassReason,
-    policy::{Classification, Examples, Facts, PolicySet, Tier},
+    policy::{Classification, Examples, Facts, PersonalData, PolicySet, Tier},
     similarity::Embedding,
 };
 
@@ -46,7 +46,9 @@ impl Gateway {
         if !rules.decided && examples.is_none() {
             return Err(Head::Bypass(BypassReason::Warming, rules.policy.category.clone()));
         }
-        let wants_meaning = question.query().is_some() && rules.policy.reuse.tier == Tier::Semantic;
+        let by_meaning = rules.policy.reuse.tier == Tier::Semantic
+            && personal::treatment(question, &rules.policy) == PersonalData::Allow;
+        let wants_meaning = question.query().is_some() && by_meaning;
         let needs_vector = !rules.decided || wants_meaning;
         let mut told = Told {
             may_store: rules.decided,
@@ -62,7 +64,29 @@ impl Gateway {
         if told.class.freshness.is_never() {
             return Err(never(&told.class));
         }
+        self.heed_personal_data(question, &mut told).await?;
         Ok(told)
+    }
+
+    /// The category is told from masked words; a vector of what may be matched by meaning is made of the real ones.
+    async fn heed_personal_data(&self, question: &Question, told: &mut Told) -> Result<(), Head> {
+        match personal::treatment(question, &told.class.policy) {
+            PersonalData::KeepOut => {
+                let category = told.class.policy.category.clone();
+                return Err(Head::Bypass(BypassReason::PersonalData, category));
+            }
+            PersonalData::Exact => told.vector = None,
+            PersonalData::Allow if question.personal.is_none() || told.vector.is_none() => {}
+            PersonalData::Allow => {
+                let whole = match question.query() {
+                    Some(query) => self.vector(query).await,
+                    None => Ok(None),
+                };
+                told.embedder_down |= whole.as_ref().is_err_and(|error| !matches!(error, EmbedError::TooLong { .. }));
+                told.vector = whole.unwrap_or_default();
+            }
+        }
+        Ok(())
     }
 
     async fn by_meaning(
@@ -138,7 +162,7 @@ fn further_texts(question: &Question, ends_of_last: bool) -> Vec<(&str, bool)> {
             texts.push((tail(last), true));
         }
     }
-    let turns = &question.request.user_turns;
+    let turns = question.user_turns();
     let earlier = turns.len().saturating_sub(1);
     let latest = turns.iter().take(earlier).skip(earlier.saturating_sub(EARLIER_TURNS));
     texts.extend(latest.flat_map(|turn| match turn.len() > CATEGORY_END {

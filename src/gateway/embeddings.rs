@@ -33,7 +33,8 @@ use crate::{
     http::error::ClientError,
     key::{Fingerprint, Partition},
     outcome::{BypassReason, HitKind, MissReason, NotStored},
-    policy::{ClassifiedBy, EMBEDDINGS, Facts, Policy, Write},
+    policy::{ClassifiedBy, EMBEDDINGS, Facts, PersonalData, Policy, Write},
+    privacy,
     store::Durability,
     upstream::UpstreamResponse,
     wire::{
@@ -156,12 +157,21 @@ impl Gateway {
         if let Some(why) = identity::opted_out(&directives).or(zero) {
             return bypass(why, batch.whole_body());
         }
+        let personal = personal_data(&batch, &policy);
+        if personal.contains(&PersonalData::KeepOut) {
+            return bypass(BypassReason::PersonalData, batch.whole_body());
+        }
         let own = self.own_scope(call, Some(&batch.model), principal, &directives);
         let scope = self.scope_of(policy.reuse.scope, own, self.provider(call, Some(&batch.model)), &directives);
         let shape = identity::answer_shape(&batch.partition, &call.headers, &call.path_and_query, &directives);
-        let partition = Partition::derive(&scope, Family::Embeddings.as_str(), &shape);
-        let keys = batch.elements.iter().map(|element| Fingerprint::derive(&partition, &element.key));
-        let keys = keys.map(|fingerprint| Keys { scope, partition, fingerprint }).collect();
+        let partition = |scope| Partition::derive(&scope, Family::Embeddings.as_str(), &shape);
+        let places = [(own, partition(own)), (scope, partition(scope))];
+        let keys = batch.elements.iter().zip(personal).map(|(element, personal)| {
+            let [own, shared] = places;
+            let (scope, partition) = if personal == PersonalData::Exact { own } else { shared };
+            Keys { scope, partition, fingerprint: Fingerprint::derive(&partition, &element.key) }
+        });
+        let keys = keys.collect();
         let policy_revision = policies.revision().to_owned();
         Ok(Order { call: call.clone(), batch, directives, policy, policy_revision, freshness, keys })
     }
@@ -358,6 +368,15 @@ impl Order {
         let terms = format!("{:?}{:?}{epoch:?}", self.batch.encoding, self.directives);
         identity::flight_key(Fingerprint::derive(&partition, &all), &terms)
     }
+}
+
+/// What the policy says of each element's personal data.
+fn personal_data(batch: &Batch, policy: &Policy) -> Vec<PersonalData> {
+    let of = |at| {
+        let text = batch.text(at).filter(|_| policy.privacy.questions != PersonalData::Allow);
+        policy.privacy.of_question(text.as_deref().and_then(privacy::worst))
+    };
+    (0..batch.elements.len()).map(of).collect()
 }
 
 /// Answers from entries alone. `None` when one is missing, or they do not belong together.

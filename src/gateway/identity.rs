@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::{Call, Gateway, flight::FlightKey};
+use super::{Call, Gateway, flight::FlightKey, personal::Personal};
 use crate::{
     cache::Epoch,
     freshness::Bounds,
@@ -49,6 +49,8 @@ pub(super) struct Question {
     upstream: String,
     /// All user turns, for the policies' rules.
     user_text: String,
+    /// The personal data in them, if any.
+    pub(super) personal: Option<Personal>,
 }
 
 impl Question {
@@ -60,9 +62,14 @@ impl Question {
         }
     }
 
-    /// The text whose meaning tells the category: the last user turn.
+    /// The text whose meaning tells the category: the last user turn, personal data masked.
     pub(super) fn last_words(&self) -> &str {
-        self.request.query.as_deref().unwrap_or(self.request.user_turns.last().map_or("", String::as_str))
+        self.personal.as_ref().map_or_else(|| last_words(&self.request), |personal| &personal.last_words)
+    }
+
+    /// What users said, turn by turn, personal data masked.
+    pub(super) fn user_turns(&self) -> &[String] {
+        self.personal.as_ref().map_or(&self.request.user_turns, |personal| &personal.user_turns)
     }
 
     /// What the policies' rules look at: all user turns, for an answer may rest on an earlier one.
@@ -83,6 +90,10 @@ impl Question {
         let Request { max_tokens, echo, .. } = &self.request;
         flight_key(self.own.fingerprint, &format!("{max_tokens:?}{:?}{echo:?}{epoch:?}", self.directives))
     }
+}
+
+fn last_words(request: &Request) -> &str {
+    request.query.as_deref().unwrap_or(request.user_turns.last().map_or("", String::as_str))
 }
 
 /// The flight of whoever asks the same under the same terms.
@@ -176,7 +187,8 @@ impl Gateway {
         let own = derive(scope, &request, &shape);
         let upstream = self.provider(call, Some(&request.model)).to_owned();
         let user_text = request.user_turns.join("\n");
-        Question { request, directives, own, shape, upstream, user_text }
+        let personal = Personal::of(last_words(&request), &request.user_turns, &user_text);
+        Question { request, directives, own, shape, upstream, user_text, personal }
     }
 
     /// The scope of what is kept for the credential of `call`, which names `model`, alone.

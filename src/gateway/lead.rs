@@ -24,6 +24,7 @@ use super::{
     identity::{self, Question},
     joinable::Listed,
     lookup::{Lookup, Served},
+    personal,
     tape::{Reel, Tape},
 };
 use crate::{
@@ -34,7 +35,7 @@ use crate::{
     headers::{self, Stored},
     matcher::guard,
     outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
-    policy::{Facts, Sharing, Tier, Write},
+    policy::{Facts, PersonalData, Policy, Sharing, Tier, Write},
     store::Durability,
     upstream::{UpstreamBody, UpstreamError, UpstreamRequest, UpstreamResponse},
     wire::{self, Answer, BodyKind, Recorder},
@@ -325,7 +326,7 @@ impl Gateway {
         if plan.told.embedder_down {
             plan.reason = MissReason::EmbedderDown;
         } else if !plan.by_meaning {
-            plan.reason = first_told(job.reason, MissReason::ExactOnly);
+            plan.reason = first_told(job.reason, why_exact(question, &plan.told.class.policy));
         } else if let (Some(query), Some(vector)) = (question.query(), &plan.told.vector) {
             match self.look_up_semantic(question, (query, vector), &plan.told.class, now).await {
                 Lookup::Serve(served) => return Err(Head::Entry(served)),
@@ -577,13 +578,14 @@ impl Gateway {
         if !plan.told.may_store || never {
             return Err(NotStored::Policy);
         }
-        let scope = if answer.is_bound_to_account() { Sharing::Credential } else { policy.reuse.scope };
+        let exact = personal::exact_only(question, answer, policy)?;
+        let scope = if exact || answer.is_bound_to_account() { Sharing::Credential } else { policy.reuse.scope };
         let keys = self.keys(question, scope);
         // Volatile wording caps the answer's life itself: another category's ttl must not outlive it.
         let cap = class.volatile.as_ref().map(|_| class.freshness.ttl);
         let ttl_limit = [question.directives.ttl, cap].into_iter().flatten().min();
         // A tool call carries its arguments, which another wording would get wrong.
-        let by_meaning = plan.by_meaning && !answer.calls_tools();
+        let by_meaning = plan.by_meaning && !exact && !answer.calls_tools();
         let vector = plan.told.vector.clone().filter(|_| by_meaning);
         let entry = Entry {
             id: self.parts.cache.store().next_id(),
@@ -642,6 +644,14 @@ struct Flown {
 /// Whether meaning may be used at all: plain text, no context to lean on.
 fn may_match(question: &Question) -> bool {
     question.query().is_some_and(|query| !(question.request.first_turn && guard::leans_on_context(query)))
+}
+
+/// Why meaning may not be used for a question that it is not used for.
+fn why_exact(question: &Question, policy: &Policy) -> MissReason {
+    match personal::treatment(question, policy) {
+        PersonalData::Allow => MissReason::ExactOnly,
+        PersonalData::Exact | PersonalData::KeepOut => MissReason::PersonalData,
+    }
 }
 
 /// What the exact lookup found out (expired, too long) says more than that no neighbour was found.

@@ -6,6 +6,7 @@ use super::{
     Gateway,
     audit::Pairing,
     identity::{self, Question},
+    personal,
 };
 use crate::{
     clock::Timestamp,
@@ -276,6 +277,9 @@ impl Check<'_> {
         }
         if kind != HitKind::Exact && policy.reuse.tier == Tier::Exact {
             return Lookup::Miss(MissReason::ExactOnly, None);
+        }
+        if !personal::may_serve(question, entry, (policy, self.policies.revision()), (kind, sharing)) {
+            return Lookup::Miss(MissReason::PersonalData, None);
         }
         if !entry.answer.can_render(question.request.shape) {
             return Lookup::Miss(MissReason::OtherShape, None);

@@ -105,6 +105,7 @@ fn detail(member: &mut String, reason: MissReason) {
         | MissReason::Blocked
         | MissReason::Tripped
         | MissReason::Shadow
+        | MissReason::PersonalData
         | MissReason::SameMeaning
         | MissReason::TokenLimit
         | MissReason::OtherShape
@@ -129,6 +130,7 @@ const fn fwd(reason: MissReason) -> &'static str {
         | MissReason::Blocked
         | MissReason::Tripped
         | MissReason::Shadow
+        | MissReason::PersonalData
         | MissReason::SameMeaning
         | MissReason::TokenLimit
         | MissReason::OtherShape

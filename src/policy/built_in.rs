@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Harm, MIN_SIMILARITY, Policy, Reuse, Sharing, Tier, Write};
+use super::{Harm, MIN_SIMILARITY, PersonalData, Policy, Privacy, Reuse, Sharing, Tier, Write};
 use crate::freshness::Freshness;
 
 /// Category of embeddings: a file of this name replaces the built-in policy, and needs no `[match]`.
@@ -31,6 +31,8 @@ pub(super) fn embeddings() -> Policy {
             audit: 0.0,
             cost_of_wrong_usd: None,
         },
+        // An answer is a vector: there is no text in it.
+        privacy: Privacy { questions: PersonalData::Exact, answers: PersonalData::Allow },
         min_similarity: MIN_SIMILARITY,
         revision: "built-in".to_owned(),
     }

@@ -5,9 +5,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
-    Policy, Reuse,
+    Policy, Privacy, Reuse,
     built_in::EMBEDDINGS,
-    file::{Harm, Located, PolicyFile, Problem, Sharing, Tier, Write},
+    file::{Harm, Located, PersonalData, PolicyFile, Problem, Sharing, Tier, Write},
     rules::{Rules, RulesBuilder, Target},
 };
 use crate::freshness::Freshness;
@@ -119,6 +119,7 @@ impl Compiler<'_> {
             owner: text(&file.owner),
             freshness: freshness?,
             reuse,
+            privacy: self.privacy(),
             min_similarity: file.matching.min_similarity.as_ref().map_or(MIN_SIMILARITY, |s| s.value),
             revision: revision.to_owned(),
         })
@@ -186,6 +187,14 @@ impl Compiler<'_> {
             audit: section.audit.as_ref().map_or(if tier == Tier::Exact { 0.0 } else { AUDIT }, |a| a.value),
             cost_of_wrong_usd: section.cost_of_wrong_usd.as_ref().map(|c| c.value),
         }
+    }
+
+    /// Where a file says nothing, personal data is found by its own question only: no paraphrase and no other credential
+    /// gets it, and who asks the same again still has a hit. Keeping it out would cost those hits and hide nothing more.
+    fn privacy(&self) -> Privacy {
+        let section = &self.file.privacy;
+        let typed = |field: &Option<Located<PersonalData>>| field.as_ref().map_or(PersonalData::Exact, |f| f.value);
+        Privacy { questions: typed(&section.questions), answers: typed(&section.answers) }
     }
 
     fn matching(&mut self, policy: usize, rules: &mut RulesBuilder) {

@@ -92,6 +92,18 @@ pub enum Write {
     Around,
 }
 
+/// What becomes of a question or an answer that holds personal data; the later, the looser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PersonalData {
+    /// Not looked up, not stored.
+    KeepOut,
+    /// Found by the same question of the same credential only. What anyone could use is kept out all the same.
+    Exact,
+    /// As any other.
+    Allow,
+}
+
 /// `[match]`: how questions of this category are recognised.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MatchSection {
@@ -147,6 +159,15 @@ pub struct ReuseSection {
     pub cost_of_wrong_usd: Option<Located<f64>>,
 }
 
+/// `[privacy]` as typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PrivacySection {
+    /// Personal data in what users say.
+    pub questions: Option<Located<PersonalData>>,
+    /// Personal data in what the model says.
+    pub answers: Option<Located<PersonalData>>,
+}
+
 /// Wording that makes an answer short-lived in any category: one list with its cap.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VolatileSection {
@@ -184,6 +205,8 @@ pub struct PolicyFile {
     pub freshness: FreshnessSection,
     /// How answers may be reused.
     pub reuse: ReuseSection,
+    /// What becomes of personal data.
+    pub privacy: PrivacySection,
     /// `[[volatile]]`, in the default file only: short-lived wording.
     pub volatile: Vec<Located<VolatileSection>>,
     /// `[spelling]`, in the default file only.

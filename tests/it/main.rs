@@ -20,6 +20,7 @@ mod matching; // by meaning: paraphrases served, near misses refused
 mod messages; // recording and replay of Anthropic's messages
 mod models; // lists, kept for a minute
 mod passthrough; // everything that is not cached
+mod personal_data; // kept out, or for the same question of the same credential
 mod replay; // fixtures, as an evaluator replays them
 mod responses; // recording and replay of responses
 mod restart; // what survives, what does not

@@ -1,14 +1,16 @@
 //! The keys of each section, and what one key may hold.
 
 use super::{
-    FreshnessSection, Harm, Located, MatchSection, PolicyFile, ReuseSection, Sharing, SpellingSection, Tier,
-    VolatileSection, Write, reader::Section,
+    FreshnessSection, Harm, Located, MatchSection, PersonalData, PolicyFile, PrivacySection, ReuseSection, Sharing,
+    SpellingSection, Tier, VolatileSection, Write, reader::Section,
 };
 
-const ROOT: &[&str] = &["category", "summary", "owner", "match", "freshness", "reuse", "volatile", "spelling"];
+const ROOT: &[&str] =
+    &["category", "summary", "owner", "match", "freshness", "reuse", "privacy", "volatile", "spelling"];
 const MATCH: &[&str] = &["paths", "models", "system", "phrases", "patterns", "except", "examples", "min_similarity"];
 const FRESHNESS: &[&str] = &["ttl", "stale_while_revalidate", "stale_if_error"];
 const REUSE: &[&str] = &["tier", "harm", "max_wrong_hits", "scope", "write", "audit", "cost_of_wrong_usd"];
+const PRIVACY: &[&str] = &["questions", "answers"];
 const VOLATILE: &[&str] = &["phrases", "patterns", "ttl"];
 const SPELLING: &[&str] = &["shorthand", "words"];
 
@@ -18,6 +20,7 @@ fn elsewhere() -> Vec<(&'static str, &'static str)> {
     of(MATCH, "[match]")
         .chain(of(FRESHNESS, "[freshness]"))
         .chain(of(REUSE, "[reuse]"))
+        .chain(of(PRIVACY, "[privacy]"))
         .chain(of(&ROOT[..3], "the top of the file, before any [section]"))
         .collect()
 }
@@ -32,6 +35,7 @@ pub(super) fn file(root: &mut Section<'_>) -> PolicyFile {
         matching: root.table("match", matching),
         freshness: root.table("freshness", freshness),
         reuse: root.table("reuse", reuse),
+        privacy: root.table("privacy", privacy),
         volatile: root.tables("volatile", |section| Located { line: section.line(), value: volatile(section) }),
         spelling: root.table("spelling", |section| Some(Located { line: section.line(), value: spelling(section) })),
     }
@@ -95,6 +99,12 @@ fn reuse(section: &mut Section<'_>) -> ReuseSection {
         audit: section.number("audit", 0.0..1.0),
         cost_of_wrong_usd: section.number("cost_of_wrong_usd", 0.0..f64::INFINITY),
     }
+}
+
+fn privacy(section: &mut Section<'_>) -> PrivacySection {
+    section.reject_unknown(PRIVACY, &elsewhere());
+    let words = [("keep-out", PersonalData::KeepOut), ("exact", PersonalData::Exact), ("allow", PersonalData::Allow)];
+    PrivacySection { questions: section.choice("questions", &words), answers: section.choice("answers", &words) }
 }
 
 fn volatile(section: &mut Section<'_>) -> VolatileSection {

@@ -82,6 +82,28 @@ fn wrong_types_say_what_is_there_and_what_would_be_right() {
 }
 
 #[test]
+fn what_becomes_of_personal_data_is_one_of_three_words() {
+    check_one(
+        &with("[privacy]\nquestions = \"never\"\n"),
+        "a.toml:7: privacy.questions: is \"never\"; it must be \"keep-out\", \"exact\" or \"allow\"",
+    );
+    check_one(
+        &with("[privacy]\nanswer = \"exact\"\n"),
+        "a.toml:7: privacy.answer: unknown key; did you mean `answers`?",
+    );
+    check_one(&with("[reuse]\nanswers = \"exact\"\n"), "a.toml:7: reuse.answers: unknown key; it belongs in [privacy]");
+    assert!(one(&with("[privacy]\nquestions = \"keep-out\"\nanswers = \"allow\"\n")).is_empty());
+}
+
+#[test]
+fn where_a_file_says_nothing_personal_data_is_for_the_same_question_only() {
+    let texts = [(DEFAULT.0.to_owned(), DEFAULT.1.to_owned())];
+    let set = PolicySet::from_texts(&texts, "policies").unwrap();
+    let privacy = set.default_policy().privacy;
+    assert_eq!((privacy.questions, privacy.answers), (PersonalData::Exact, PersonalData::Exact));
+}
+
+#[test]
 fn list_members_are_reported_on_their_own_line() {
     let text = "category = \"a\"\n[match]\nphrases = [\n  \"x\",\n  \"x\",\n  \"?!\",\n]\n[freshness]\nttl = \"1h\"\n";
     let found = one(text);

@@ -66,6 +66,12 @@ impl Batch {
         wanted.iter().map(|at| self.elements.get(*at).map_or(0, |element| element.weight)).collect()
     }
 
+    /// The text of the element at `at`; `None` when it is none, but token ids.
+    pub fn text(&self, at: usize) -> Option<String> {
+        let element = self.elements.get(at)?;
+        serde_json::from_slice(self.body.get(element.span.clone())?).ok()
+    }
+
     /// The body that asks for everything: the client's own bytes, LiteLLM's `cache` taken out.
     pub fn whole_body(&self) -> Bytes {
         match &self.stripped {
