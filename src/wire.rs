@@ -20,6 +20,7 @@ mod recorder;
 mod rendering;
 mod responses;
 pub mod sse;
+mod streamed;
 
 use std::{ops::Range, time::Duration};
 
@@ -177,6 +178,14 @@ pub struct Request {
     pub handles: Option<Duration>,
     /// What of the request an answer repeats although it does not shape it.
     pub echo: Echo,
+}
+
+impl Request {
+    /// [`upstream_body`](Self::upstream_body) of a request for JSON, asking for a stream instead; `None` where none is to
+    /// be had.
+    pub fn streamed_body(&self) -> Option<Bytes> {
+        streamed::streamed(self.family, &self.upstream_body)
+    }
 }
 
 /// Token counts as the upstream reported them.

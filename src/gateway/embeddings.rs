@@ -293,6 +293,7 @@ impl Gateway {
             category: order.policy.category.clone(),
             exclusive: self.parts.settings.record.obey_upstream && lead::forbids_sharing(&response.headers),
             stand_in: response.stand_in,
+            reshaped: false,
             headers: response.headers.clone(),
         }
     }

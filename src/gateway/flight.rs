@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -66,11 +66,13 @@ struct Log {
 pub struct Flight {
     log: Mutex<Log>,
     grown: watch::Sender<()>,
+    /// A reader wants to stream.
+    streams: AtomicBool,
 }
 
 impl Flight {
     fn new() -> Self {
-        Self { log: Mutex::default(), grown: watch::Sender::new(()) }
+        Self { log: Mutex::default(), grown: watch::Sender::new(()), streams: AtomicBool::new(false) }
     }
 
     fn update(&self, change: impl FnOnce(&mut Log)) {
@@ -169,6 +171,11 @@ impl Leader {
         self.flights.remove(self.key, &self.flight);
     }
 
+    /// Whether somebody who reads this flight wants to stream.
+    pub fn has_streaming_readers(&self) -> bool {
+        self.flight.streams.load(Ordering::Relaxed)
+    }
+
     /// True when no reader is left.
     pub fn is_orphan(&self) -> bool {
         self.flight.grown.receiver_count() == 0
@@ -197,6 +204,11 @@ impl Reader {
     fn new(flight: Arc<Flight>) -> Self {
         let grown = flight.grown.subscribe();
         Self { flight, grown, next: 0 }
+    }
+
+    /// Says that this reader wants tokens as they come: a leader that has not asked yet may then ask for a stream.
+    pub fn wants_stream(&self) {
+        self.flight.streams.store(true, Ordering::Relaxed);
     }
 
     /// Waits for the head.

@@ -38,7 +38,7 @@ use crate::{
     policy::{Facts, PersonalData, Policy, Sharing, Tier, Write},
     store::Durability,
     upstream::{UpstreamBody, UpstreamError, UpstreamRequest, UpstreamResponse},
-    wire::{self, Answer, BodyKind, Recorder},
+    wire::{self, Answer, BodyKind, Recorder, Shape},
 };
 
 /// How often a client starts over when leaders vanish, before it is told so.
@@ -90,6 +90,8 @@ pub struct Opening {
     pub exclusive: bool,
     /// A fallback upstream gives it, so it is not kept.
     pub stand_in: bool,
+    /// It was asked for as a stream, for its followers, though the leader's client asked for JSON.
+    pub reshaped: bool,
 }
 
 impl Opening {
@@ -347,8 +349,8 @@ impl Gateway {
         let (epoch, generated_at) = (self.parts.cache.epoch(), self.parts.clock.now());
         let started = tokio::time::Instant::now();
         let mut flown = Flown { epoch, generated_at, started, plan, stand_in: false };
-        let sent = tokio::select! {
-            sent = self.parts.upstream.send(upstream_request(job)) => sent,
+        let (sent, reshaped) = tokio::select! {
+            sent = self.ask_upstream(&leader, job) => sent,
             () = self.abandoned(&leader, job.background) => return,
         };
         self.parts.metrics.upstream(sent.as_ref(), started.elapsed());
@@ -372,6 +374,7 @@ impl Gateway {
             // Whose client takes a coding that the upstream chose unasked is not known.
             exclusive: encoded || (self.parts.settings.record.obey_upstream && forbids_sharing(&response.headers)),
             stand_in: response.stand_in,
+            reshaped,
             headers: response.headers.clone(),
         };
         flown.stand_in = response.stand_in;
@@ -386,6 +389,22 @@ impl Gateway {
             Box::pin(self.record_stream(leader, job, flown, opening, response)).await;
         } else {
             Box::pin(self.record_whole(leader, job, flown, opening, response)).await;
+        }
+    }
+
+    /// Asks for what the flight's readers want: who asked for JSON can wait for a stream's end, while who asked for a stream
+    /// would see no token before the end of JSON. A refused stream is asked for again as the leader's client had it.
+    /// Also says whether it was asked for in another shape than the client's.
+    async fn ask_upstream(&self, leader: &Leader, job: &Job) -> (Result<UpstreamResponse, UpstreamError>, bool) {
+        let as_asked = upstream_request(job);
+        let reshaped = job.question.request.shape == Shape::Json && leader.has_streaming_readers();
+        let Some(body) = reshaped.then(|| job.question.request.streamed_body()).flatten() else {
+            return (self.parts.upstream.send(as_asked).await, false);
+        };
+        let streamed = UpstreamRequest { body: UpstreamBody::Whole(body), ..upstream_request(job) };
+        match self.parts.upstream.send(streamed).await {
+            Ok(refused) if refuses_shape(refused.status) => (self.parts.upstream.send(as_asked).await, false),
+            sent => (sent, true),
         }
     }
 
@@ -689,6 +708,11 @@ pub(super) fn recordable(call: &Call, model: Option<&str>, body: Bytes) -> Upstr
 
 pub(super) fn fails(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+}
+
+/// Whether it may have been the shape that the upstream refused: some models do not stream, nor do some accounts.
+fn refuses_shape(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY)
 }
 
 /// Whether a body came in a content coding.

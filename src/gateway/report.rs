@@ -24,7 +24,7 @@ use crate::{
     outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
     telemetry::{self, RequestFacts},
     upstream::{BodyError, UpstreamBody, UpstreamRequest},
-    wire::{self, Echo, Family, Fresh, Shape},
+    wire::{self, Answer, Echo, Family, Fresh, Shape},
 };
 
 /// How logs write the status of a request whose client left before it had one (nginx's convention).
@@ -203,12 +203,17 @@ impl Ticket {
 
     /// Waits for a flight's answer and puts it in the shape asked for.
     pub(super) async fn follow(&mut self, mut reader: Reader, shape: Shape, leads: bool) -> Followed {
-        let (mut head, mut leads) = (reader.head().await, leads);
-        while let Head::Elsewhere(seat) = head {
-            (reader, leads, self.joined) = (seat.reader(), false, true);
+        let mut leads = leads;
+        let head = loop {
+            if shape != Shape::Json {
+                reader.wants_stream();
+            }
+            match reader.head().await {
+                Head::Elsewhere(seat) => (reader, leads, self.joined) = (seat.reader(), false, true),
+                head => break head,
+            }
             self.fetching(MissReason::SameMeaning, leads);
-            head = reader.head().await;
-        }
+        };
         match head {
             Head::Entry(served) => Followed::Reply(self.serve(&served, shape)),
             Head::Failed(error) => Followed::Reply(self.refused(&ClientError::Upstream(error))),
@@ -235,17 +240,16 @@ impl Ticket {
                 reply.body = ReplyBody::Stream(follow_body(reader, include_usage));
                 Followed::Reply(reply)
             }
-            // The leader asked for this very shape: an oversized answer, passed through as it comes.
-            Shape::Json if leads => {
+            // What the leader's client asked for, passed through as it comes: an answer that is too large to keep.
+            Shape::Json if leads && !opening.reshaped => {
                 let mut reply = self.fetched(opening, opening.stored_so_far(), None, leads);
                 reply.body = ReplyBody::Stream(follow_body(reader, true));
                 Followed::Reply(reply)
             }
             Shape::Json => match reader.end().await {
                 (End::Complete, Some(answer)) if answer.can_render(shape) => {
-                    let mut reply = reply::rendered(&answer, &Fresh::original(&answer), shape);
-                    self.fetching(opening.reason, leads);
-                    append_cache_status(&mut reply.headers, &cache_status(self.outcome, &CacheFacts::default()));
+                    let mut reply = self.fetched(opening, opening.stored_so_far(), None, leads);
+                    reshape(&mut reply, &answer, shape);
                     Followed::Reply(reply)
                 }
                 (End::Complete, _) => Followed::GoAlone,
@@ -272,10 +276,7 @@ impl Ticket {
                 reply.body = ReplyBody::Whole(body.clone());
             }
             Some(answer) => {
-                let rendered = reply::rendered(answer, &Fresh::original(answer), shape);
-                reply.headers.remove(header::CONTENT_LENGTH);
-                reply.headers.extend(rendered.headers);
-                reply.body = rendered.body;
+                reshape(&mut reply, answer, shape);
             }
             None if leads => return Followed::Reply(self.unstreamable(reply, body)),
             None => return Followed::GoAlone,
@@ -422,6 +423,14 @@ fn recalled(served: &Served, asked: Option<&str>) -> Recalled {
         asked_text: asked.map(str::to_owned),
         category: entry.category.clone(),
     }
+}
+
+/// Gives a reply with the upstream's headers the answer in another shape than the upstream's.
+fn reshape(reply: &mut Reply, answer: &Answer, shape: Shape) {
+    let rendered = reply::rendered(answer, &Fresh::original(answer), shape);
+    reply.headers.remove(header::CONTENT_LENGTH);
+    reply.headers.extend(rendered.headers);
+    reply.body = rendered.body;
 }
 
 fn millis(time: Duration) -> u64 {

@@ -17,7 +17,7 @@ pub(super) use judge::{calls_tools, describe, judge};
 pub(super) use reduce::Reduction;
 pub(super) use render::render_stream;
 pub(super) use request::{parse, shape};
-pub(super) use upstream_body::upstream_bodies;
+pub(super) use upstream_body::{just_inside, upstream_bodies, usage_edit};
 pub(super) use usage::{strip_usage, tokens};
 
 use bytes::Bytes;

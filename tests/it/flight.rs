@@ -1,10 +1,13 @@
 //! One upstream call for many (single flight): every way a leader can end, and every shape a follower can ask for.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-use http::{HeaderValue, StatusCode, header};
-use semblance::upstream::scripted::{Gate, Reply, Step};
-use serde_json::json;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use semblance::{
+    embed::scripted::ScriptedEmbedder,
+    upstream::scripted::{Gate, Received, Reply, Step},
+};
+use serde_json::{Value, json};
 
 use crate::harness::{Answer, Setup, TestGateway, eventually, streaming, user};
 
@@ -12,7 +15,12 @@ const ASKED: &str = "How do I descale a kettle?";
 
 /// Starts `count` identical requests, every other one a stream, and returns when all are waiting.
 async fn crowd(gateway: &Arc<TestGateway>, count: usize) -> Vec<tokio::task::JoinHandle<Answer>> {
-    let waiting: Vec<_> = (0..count)
+    joined_by_crowd(gateway, 0..count).await
+}
+
+async fn joined_by_crowd(gateway: &Arc<TestGateway>, members: Range<usize>) -> Vec<tokio::task::JoinHandle<Answer>> {
+    let count = members.end;
+    let waiting: Vec<_> = members
         .map(|i| {
             let gateway = Arc::clone(gateway);
             #[expect(clippy::disallowed_methods, reason = "a client of the gateway, not a task of it")]
@@ -191,4 +199,50 @@ async fn case_57_a_retry_while_the_first_attempt_runs_joins_it() {
     all(waiting).await;
     assert_eq!(text(&retry.await.unwrap()), "Use vinegar.");
     assert_eq!(gateway.calls(), 1);
+}
+
+/// A crowd of which a request for JSON is the first, held back until all are there: half want to stream.
+async fn crowd_before_the_call(reply: Vec<Reply>) -> (Arc<TestGateway>, Vec<Answer>) {
+    let embedder = Arc::new(ScriptedEmbedder::new());
+    let mut setup = Setup::new();
+    setup.embedder = Arc::<ScriptedEmbedder>::clone(&embedder);
+    let gateway = Arc::new(setup.start().await);
+    reply.into_iter().for_each(|reply| gateway.script.push(reply));
+    embedder.hold();
+    let mut waiting = joined_by_crowd(&gateway, 0..1).await;
+    waiting.extend(joined_by_crowd(&gateway, 1..8).await);
+    embedder.release();
+    let answers = all(waiting).await;
+    (gateway, answers)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_streams_is_streamed_to_also_behind_a_leader_that_asks_for_json() {
+    let left = HeaderName::from_static("x-ratelimit-remaining-requests");
+    let reply = Reply::text("Use vinegar.").header(left, HeaderValue::from_static("7"));
+    let (gateway, answers) = crowd_before_the_call(vec![reply]).await;
+    let asked: Vec<Value> = gateway.script.received().iter().map(Received::json).collect();
+    assert_eq!(asked.len(), 1);
+    assert_eq!((&asked[0]["stream"], &asked[0]["stream_options"]), (&json!(true), &json!({"include_usage": true})));
+    for answer in &answers {
+        assert_eq!((answer.status, text(answer).as_str()), (200, "Use vinegar."));
+        assert_eq!(answer.header("x-ratelimit-remaining-requests"), "7");
+        if answer.events().is_empty() {
+            assert_eq!(answer.json()["object"], "chat.completion");
+            assert!(answer.json()["usage"]["total_tokens"].is_u64(), "JSON tells usage: {}", answer.json());
+        } else {
+            assert!(!answer.events().iter().any(|event| event.contains("\"usage\":{")), "nobody asked for usage");
+        }
+    }
+    assert_eq!(gateway.ask(ASKED).await.outcome(), "hit-exact");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_upstream_refuses_to_stream_the_crowd_gets_what_the_leader_asked_for() {
+    let refusal = Reply::json(StatusCode::BAD_REQUEST, &json!({"error": {"message": "no streams", "param": "stream"}}));
+    let (gateway, answers) = crowd_before_the_call(vec![refusal, Reply::text("Use vinegar.")]).await;
+    assert_eq!(gateway.calls(), 2);
+    for answer in &answers {
+        assert_eq!((answer.status, text(answer).as_str()), (200, "Use vinegar."));
+    }
 }

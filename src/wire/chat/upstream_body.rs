@@ -51,7 +51,7 @@ fn build(body: &Bytes, root: &Object<'_>, shape: Shape, ask_usage: bool, strip: 
 }
 
 /// The edit that asks for usage.
-fn usage_edit(body: &[u8], root: &Object<'_>) -> (Range<usize>, &'static str) {
+pub(in crate::wire) fn usage_edit(body: &[u8], root: &Object<'_>) -> (Range<usize>, &'static str) {
     let Some(options) = root.member("stream_options").map(|member| &member.node) else {
         // Before the first member: every body has one.
         return (just_inside(body, 0), "\"stream_options\":{\"include_usage\":true},");
@@ -65,7 +65,7 @@ fn usage_edit(body: &[u8], root: &Object<'_>) -> (Range<usize>, &'static str) {
 }
 
 /// The empty range right after the first `{` at or after `from`.
-fn just_inside(body: &[u8], from: usize) -> Range<usize> {
+pub(in crate::wire) fn just_inside(body: &[u8], from: usize) -> Range<usize> {
     let brace = body.get(from..).unwrap_or_default().iter().position(|b| *b == b'{').unwrap_or_default();
     from + brace + 1..from + brace + 1
 }
