@@ -19,7 +19,7 @@ use crate::{
     admin::{self, Control},
     cache::Cache,
     clock::Clock,
-    config::{self, ClientGone, Config, EmbedderConfig, EmbedderKind, UpstreamChoice},
+    config::{self, ClientGone, Config, EmbedderConfig, EmbedderKind, Limits, UpstreamChoice},
     embed::{
         EmbedError, Embedder,
         breaker::BreakerSettings,
@@ -28,7 +28,7 @@ use crate::{
         remote::{RemoteEmbedder, RemoteSettings},
     },
     gateway::{self, Gateway, Judge, Oversight},
-    http,
+    http::{self, serve::Door},
     index::partitions::{self, Partitions},
     jobs,
     key::PrincipalKey,
@@ -160,6 +160,9 @@ pub struct App {
     drain_time: Duration,
 }
 
+/// Connections of operators and their tools at the same time.
+const ADMIN_CONNECTIONS: usize = 256;
+
 impl App {
     /// Starts everything and returns when requests are accepted.
     pub async fn start(config: Config, seams: Seams) -> Result<Self, StartError> {
@@ -196,11 +199,16 @@ impl App {
         if let Some(certificates) = certificates {
             app.tasks.spawn("watch-certificates", certificates.watch(app.tasks.token().clone()));
         }
+        let Limits { connections: max_connections, client_stall, .. } = config.limits;
+        let stall = Some(client_stall);
         let router = http::router(Arc::clone(&app.gateway), &config.cors_origins);
-        let serving = http::serve::serve(data, router, tls, app.tasks.clone(), app.stop_data.clone());
+        let door = Door { router, tls, connections: "connection", max_connections, stall };
+        let serving = http::serve::serve(data, door, app.tasks.clone(), app.stop_data.clone());
         app.tasks.spawn("data-listener", serving);
         let router = admin::router(Arc::clone(&app.control));
-        let serving = http::serve::serve(admin_socket, router, None, app.tasks.clone(), app.stop_admin.clone());
+        let door =
+            Door { router, tls: None, connections: "admin-connection", max_connections: ADMIN_CONNECTIONS, stall };
+        let serving = http::serve::serve(admin_socket, door, app.tasks.clone(), app.stop_admin.clone());
         app.tasks.spawn("admin-listener", serving);
         Ok(app)
     }

@@ -104,6 +104,14 @@ pub struct Limits {
     pub requests: usize,
     /// Followers of one flight; more go upstream on their own.
     pub followers: usize,
+    /// Flights in memory at the same time; requests that would start more go upstream without the cache.
+    pub flights: usize,
+    /// Bytes of request bodies read for the cache at the same time; bodies beyond pass through uncached.
+    pub bodies_bytes: usize,
+    /// Open connections of apps; more get 503 and are closed.
+    pub connections: usize,
+    /// A client that takes nothing of its answer for this long is dropped.
+    pub client_stall: Duration,
 }
 
 /// Which embedder, and its bounds.

@@ -28,7 +28,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{
     cache::Cache,
@@ -57,6 +57,9 @@ use report::{Followed, Ticket};
 
 /// How long a request waits for the gateway to be able to tell categories, before it goes upstream uncached.
 const WARM_UP: Duration = Duration::from_secs(5);
+
+/// What room for request bodies is counted in, in bytes.
+const BODY_UNIT: usize = 1024;
 
 /// What the request path needs to know beside its collaborators.
 #[derive(Debug, Clone)]
@@ -150,9 +153,36 @@ pub struct Gateway {
     lists: models::Lists,
     auditor: Arc<Auditor>,
     recent: Recent,
+    /// Room for request bodies, in units of [`BODY_UNIT`].
+    bodies: Arc<Semaphore>,
     examples: watch::Sender<Option<Learnt>>,
     /// Until then a request may wait for the examples.
     warm_until: Mutex<tokio::time::Instant>,
+}
+
+/// Room in memory for a request's body.
+#[derive(Debug)]
+pub struct BodyRoom(OwnedSemaphorePermit);
+
+impl BodyRoom {
+    /// `body` in this room, of which what it does not need is given back; the rest follows when the last of its bytes go.
+    pub fn hold(mut self, body: Bytes) -> Bytes {
+        let needed = body.len().div_ceil(BODY_UNIT);
+        drop(self.0.split(self.0.num_permits().saturating_sub(needed)));
+        Bytes::from_owner(Held { body, _room: self })
+    }
+}
+
+/// A body and the room that it takes.
+struct Held {
+    body: Bytes,
+    _room: BodyRoom,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
 }
 
 /// Vectors of the examples of one revision of the policies.
@@ -165,7 +195,8 @@ struct Learnt {
 impl Gateway {
     /// A gateway of these parts. It serves by rules alone until [`Self::learn_examples`] has run.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let flights = Flights::new(parts.settings.limits.followers);
+        let body_room = parts.settings.limits.bodies_bytes.div_ceil(BODY_UNIT).min(Semaphore::MAX_PERMITS);
+        let flights = Flights::new(parts.settings.limits.followers, parts.settings.limits.flights);
         Arc::new(Self {
             auditor: Auditor::new(&parts),
             parts,
@@ -176,6 +207,7 @@ impl Gateway {
             pace: lead::Pace::default(),
             lists: models::Lists::default(),
             recent: Recent::default(),
+            bodies: Arc::new(Semaphore::new(body_room)),
             examples: watch::Sender::new(None),
             warm_until: Mutex::new(tokio::time::Instant::now() + WARM_UP),
         })
@@ -278,6 +310,13 @@ impl Gateway {
         if asked.only_if_cached { Err(ClientError::OnlyIfCached) } else { Ok(()) }
     }
 
+    /// Room in memory for a request body of up to `bytes`, until the returned guard is dropped; `None` when the bodies
+    /// being answered take all there is.
+    pub fn room_for_body(&self, bytes: usize) -> Option<BodyRoom> {
+        let permits = u32::try_from(bytes.div_ceil(BODY_UNIT)).ok()?;
+        Arc::clone(&self.bodies).try_acquire_many_owned(permits).ok().map(BodyRoom)
+    }
+
     fn is_overloaded(&self) -> bool {
         let limit = i64::try_from(self.limits().requests).unwrap_or(i64::MAX);
         self.parts.metrics.requests_in_flight() > limit
@@ -314,7 +353,11 @@ impl Gateway {
         let key = self.flight_key(&job.question);
         let shape = job.question.request.shape;
         for _ in 0..lead::ELECTIONS {
-            let (leader, reader) = self.board(key, ticket.now());
+            let Some((leader, reader)) = self.board(key, ticket.now()) else {
+                let call = job.call.clone();
+                let bypass = self.bypass_category(call, &job.question, BypassReason::Overloaded, "", ticket);
+                return Box::pin(bypass).await;
+            };
             let leads = leader.is_some();
             if let Some(leader) = leader {
                 self.take_off(leader, Arc::clone(&job));
@@ -337,16 +380,15 @@ impl Gateway {
         ticket.refused(&ClientError::BrokenAnswer)
     }
 
-    /// A seat on the flight of `key`, and its lead when there was none, or none that may be joined.
-    fn board(&self, key: FlightKey, now: Timestamp) -> (Option<Leader>, Reader) {
+    /// A seat on the flight of `key`, and its lead when there was none, or none that may be joined. `None` when as many
+    /// flights as may be are in memory.
+    fn board(&self, key: FlightKey, now: Timestamp) -> Option<(Option<Leader>, Reader)> {
         let joined = if self.alone.remembers(key, now) { Joined::Full } else { self.flights.join(key) };
         match joined {
-            Joined::Follow(reader) => (None, reader),
-            Joined::Lead(leader, reader) => (Some(leader), reader),
-            Joined::Full => {
-                let (leader, reader) = self.flights.alone(key);
-                (Some(leader), reader)
-            }
+            Joined::Follow(reader) => Some((None, reader)),
+            Joined::Lead(leader, reader) => Some((Some(leader), reader)),
+            Joined::Full => self.flights.alone(key).map(|(leader, reader)| (Some(leader), reader)),
+            Joined::NoRoom => None,
         }
     }
 

@@ -75,6 +75,8 @@ reasons! {
         ModeOff => "mode-off",
         /// Not a cacheable path or method.
         Passthrough => "passthrough",
+        /// The gateway has no room for another fetch, or to read the body; the upstream answers without it.
+        Overloaded => "overloaded",
         /// The cache is starting: categories cannot be told yet.
         Warming => "warming",
         /// No credential, so no scope.

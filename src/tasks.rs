@@ -91,6 +91,11 @@ impl Tasks {
         self.0.cancel.cancelled().await;
     }
 
+    /// Tasks of this name alive now.
+    pub fn count(&self, name: &str) -> usize {
+        self.counts().get(name).map_or(0, |count| count.alive)
+    }
+
     /// Names with tasks alive, and how many.
     pub fn alive(&self) -> Vec<(&'static str, usize)> {
         self.counts().iter().filter(|(_, count)| count.alive > 0).map(|(name, count)| (*name, count.alive)).collect()

@@ -19,6 +19,10 @@ use axum::{
     routing::post,
 };
 use futures_util::stream;
+use semblance::{
+    http::serve::{self, Door},
+    tasks::Tasks,
+};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -46,9 +50,7 @@ impl Upstream {
         let router = Router::new().route("/v1/chat/completions", post(answer)).with_state(provider);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let serving =
-            semblance::http::serve::serve(listener, router, None, semblance::tasks::Tasks::new(), Default::default());
-        tokio::spawn(serving);
+        tokio::spawn(serve::serve(listener, Door::open(router), Tasks::new(), Default::default()));
         Ok(Self { address, calls })
     }
 

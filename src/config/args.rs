@@ -156,10 +156,22 @@ settings! {
     /// Largest answer kept (4MiB)
     #[arg(long, env = "SEMBLANCE_LIMITS_ANSWER_BYTES", value_name = "SIZE", hide_short_help = true)]
     limits_answer_bytes: ByteSize = "limits.answer_bytes",
+    /// Request bodies held in memory at the same time (256MiB); more pass through uncached
+    #[arg(long, env = "SEMBLANCE_LIMITS_BODIES_BYTES", value_name = "SIZE", hide_short_help = true)]
+    limits_bodies_bytes: ByteSize = "limits.bodies_bytes",
+    /// Open connections of apps (16384); more get 503
+    #[arg(long, env = "SEMBLANCE_LIMITS_CONNECTIONS", value_name = "N", hide_short_help = true)]
+    limits_connections: u64 = "limits.connections",
     /// Requests answered at the same time (8192); more get 503
     #[arg(long, env = "SEMBLANCE_LIMITS_REQUESTS", value_name = "N", hide_short_help = true)]
     limits_requests: u64 = "limits.requests",
-    /// Followers of one running fetch (4096); more go upstream on their own
+    /// Fetches running or being read at the same time (4096); more go upstream without the cache
+    #[arg(long, env = "SEMBLANCE_LIMITS_FLIGHTS", value_name = "N", hide_short_help = true)]
+    limits_flights: u64 = "limits.flights",
+    /// Drop a client that takes nothing of its answer for this long (60000)
+    #[arg(long, env = "SEMBLANCE_LIMITS_CLIENT_STALL_MS", value_name = "MS", hide_short_help = true)]
+    limits_client_stall_ms: u64 = "limits.client_stall_ms",
+    /// Followers of one running fetch (8192); more go upstream on their own
     #[arg(long, env = "SEMBLANCE_LIMITS_FOLLOWERS", value_name = "N", hide_short_help = true)]
     limits_followers: u64 = "limits.followers",
     /// Entries held in memory (64MiB)

@@ -189,13 +189,18 @@ impl Check<'_> {
         if let Some(cacheable) = cacheable.filter(|_| cacheable_bytes > body_bytes) {
             self.report("limits.cacheable_body_bytes", cacheable, "is above limits.body_bytes; lower it or raise that");
         }
+        let bodies = self.size("limits.bodies_bytes", typed.limits_bodies_bytes.as_ref(), 256 * MIB, KIB);
         let answer = self.size("limits.answer_bytes", typed.limits_answer_bytes.as_ref(), 4 * MIB, KIB);
         Limits {
             body_bytes: in_memory(body_bytes),
             cacheable_body_bytes: in_memory(cacheable_bytes),
             answer_bytes: in_memory(answer),
             requests: self.count("limits.requests", typed.limits_requests.as_ref(), 8192, 1..=1_000_000),
-            followers: self.count("limits.followers", typed.limits_followers.as_ref(), 4096, 0..=1_000_000),
+            followers: self.count("limits.followers", typed.limits_followers.as_ref(), 8192, 0..=1_000_000),
+            flights: self.count("limits.flights", typed.limits_flights.as_ref(), 4096, 1..=1_000_000),
+            bodies_bytes: in_memory(bodies),
+            connections: self.count("limits.connections", typed.limits_connections.as_ref(), 16_384, 1..=1_000_000),
+            client_stall: self.time("limits.client_stall_ms", typed.limits_client_stall_ms.as_ref(), 60_000, 1),
         }
     }
 

@@ -228,7 +228,10 @@ impl Gateway {
     ) -> Reply {
         let key = order.flight_key(&wanted, self.parts.cache.epoch());
         for _ in 0..lead::ELECTIONS {
-            let (leader, reader) = self.board(key, ticket.now());
+            let Some((leader, reader)) = self.board(key, ticket.now()) else {
+                let (call, body) = (order.call.clone(), order.batch.body_for(&wanted));
+                return Box::pin(self.send_alone(call, body, BypassReason::Overloaded, ticket)).await;
+            };
             let leads = leader.is_some();
             if let Some(leader) = leader {
                 let (gateway, order, wanted) = (Arc::clone(self), Arc::clone(order), wanted.clone());

@@ -68,11 +68,14 @@ pub struct Flight {
     grown: watch::Sender<()>,
     /// A reader wants to stream.
     streams: AtomicBool,
+    /// Its place among those that are held in memory: until the last reader has read it.
+    _room: Room,
 }
 
 impl Flight {
-    fn new() -> Self {
-        Self { log: Mutex::default(), grown: watch::Sender::new(()), streams: AtomicBool::new(false) }
+    fn new(room: Room) -> Self {
+        let grown = watch::Sender::new(());
+        Self { log: Mutex::default(), grown, streams: AtomicBool::new(false), _room: room }
     }
 
     fn update(&self, change: impl FnOnce(&mut Log)) {
@@ -279,6 +282,25 @@ pub enum Joined {
     Follow(Reader),
     /// Too many wait already; go alone.
     Full,
+    /// As many flights as may be are held in memory.
+    NoRoom,
+}
+
+/// A flight's place among those held in memory.
+#[derive(Debug)]
+struct Room(Arc<AtomicUsize>);
+
+impl Room {
+    fn take(held: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
+        let room = Self(Arc::clone(held));
+        (held.fetch_add(1, Ordering::Relaxed) < limit).then_some(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// All running flights.
@@ -286,12 +308,14 @@ pub enum Joined {
 pub struct Flights {
     board: Arc<Mutex<HashMap<FlightKey, Weak<Flight>>>>,
     max_followers: usize,
+    held: Arc<AtomicUsize>,
+    max_held: usize,
 }
 
 impl Flights {
-    /// An empty board; at most `max_followers` wait on one flight.
-    pub fn new(max_followers: usize) -> Self {
-        Self { board: Arc::default(), max_followers }
+    /// An empty board; at most `max_followers` wait on one flight, at most `max_held` flights are in memory.
+    pub fn new(max_followers: usize, max_held: usize) -> Self {
+        Self { board: Arc::default(), max_followers, held: Arc::default(), max_held }
     }
 
     /// Joins the flight of `key`, or starts it.
@@ -303,11 +327,10 @@ impl Flights {
             }
             return Joined::Follow(Reader::new(flight));
         }
-        let flight = Arc::new(Flight::new());
-        board.insert(key, Arc::downgrade(&flight));
+        let Some((leader, reader)) = self.alone(key) else { return Joined::NoRoom };
+        board.insert(key, Arc::downgrade(&leader.flight));
         drop(board);
-        let reader = Reader::new(Arc::clone(&flight));
-        Joined::Lead(Leader { flight, key, flights: self.clone(), bytes: AtomicUsize::new(0) }, reader)
+        Joined::Lead(leader, reader)
     }
 
     /// A seat on this very flight, if it runs and has room: a later flight of the same key is another one.
@@ -317,11 +340,11 @@ impl Flights {
         (flight.grown.receiver_count() <= self.max_followers).then(|| Seat(Reader::new(flight)))
     }
 
-    /// A flight that nobody can join: for a request that goes alone but is answered the same way.
-    pub fn alone(&self, key: FlightKey) -> (Leader, Reader) {
-        let flight = Arc::new(Flight::new());
+    /// A flight that nobody can join, if there is room for one: for a request that goes alone but is answered the same way.
+    pub fn alone(&self, key: FlightKey) -> Option<(Leader, Reader)> {
+        let flight = Arc::new(Flight::new(Room::take(&self.held, self.max_held)?));
         let reader = Reader::new(Arc::clone(&flight));
-        (Leader { flight, key, flights: self.clone(), bytes: AtomicUsize::new(0) }, reader)
+        Some((Leader { flight, key, flights: self.clone(), bytes: AtomicUsize::new(0) }, reader))
     }
 
     /// Flights running now.
@@ -355,7 +378,7 @@ mod tests {
     /// Who joins by meaning may hold a listing of a flight that has ended; a seat on its successor may be on their own.
     #[test]
     fn a_seat_is_on_the_flight_that_was_seen_not_on_a_later_one_of_the_same_key() {
-        let flights = Flights::new(4);
+        let flights = Flights::new(4, 4);
         let key = FlightKey { fingerprint: Fingerprint::from_bytes([1; 32]), terms: 0 };
         let lead = || match flights.join(key) {
             Joined::Lead(leader, _reader) => leader,
@@ -368,5 +391,18 @@ mod tests {
         let second = lead();
         assert!(flights.take_seat(&ended).is_none());
         assert!(flights.take_seat(&second.place()).is_some());
+    }
+
+    #[test]
+    fn a_flight_takes_room_until_its_last_reader_has_gone() {
+        let flights = Flights::new(4, 1);
+        let key = |n| FlightKey { fingerprint: Fingerprint::from_bytes([n; 32]), terms: 0 };
+        let Joined::Lead(leader, reader) = flights.join(key(1)) else { panic!("the first has room") };
+        assert!(matches!(flights.join(key(2)), Joined::NoRoom));
+        assert!(matches!(flights.join(key(1)), Joined::Follow(_)), "who joins needs none");
+        leader.end(End::Complete, None);
+        assert!(flights.alone(key(2)).is_none(), "a slow reader still holds its log");
+        drop(reader);
+        assert!(flights.alone(key(2)).is_some());
     }
 }

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     config::Limits,
+    gateway::Gateway,
     headers::remove_where,
     outcome::BypassReason,
     upstream::{BodyError, UpstreamBody},
@@ -38,7 +39,8 @@ pub(super) enum Intake {
 
 /// Reads the body of a request for the cache. A body in one known coding is decoded and its headers say so no more: the
 /// same question has one key however it was sent, the body may need a field of ours, and not every provider reads codings.
-pub(super) async fn read(headers: &mut HeaderMap, body: Body, limits: &Limits) -> Intake {
+pub(super) async fn read(headers: &mut HeaderMap, body: Body, gateway: &Gateway) -> Intake {
+    let limits = gateway.limits();
     let too_large = ClientError::BodyTooLarge { limit: limits.body_bytes };
     let length = declared_length(headers);
     if length.is_some_and(|length| length > limits.body_bytes) {
@@ -59,14 +61,19 @@ pub(super) async fn read(headers: &mut HeaderMap, body: Body, limits: &Limits) -
             };
         }
     };
+    // As much as is held at worst; a coded body's length says nothing of its plain one's.
+    let at_worst = length.filter(|_| coding.is_none()).unwrap_or(usize::MAX).min(limits.cacheable_body_bytes);
+    let Some(room) = gateway.room_for_body(at_worst) else {
+        return Intake::PassOn(UpstreamBody::Stream(body_stream(body.into_data_stream())), BypassReason::Overloaded);
+    };
     match (collect(body, limits.cacheable_body_bytes).await, coding) {
         (Collected::Broken, _) => Intake::Refused(ClientError::BodyBroken),
         (Collected::TooLarge(body), _) => Intake::PassOn(UpstreamBody::Stream(body), BypassReason::BodyTooLarge),
-        (Collected::Whole(body), None) => Intake::Readable(body),
+        (Collected::Whole(body), None) => Intake::Readable(room.hold(body)),
         (Collected::Whole(body), Some(coding)) => match decode(coding, body.clone(), limits).await {
             Ok(Some(plain)) => {
                 remove_where(headers, |name| matches!(*name, header::CONTENT_ENCODING | header::CONTENT_LENGTH));
-                Intake::Readable(Bytes::from(plain))
+                Intake::Readable(room.hold(Bytes::from(plain)))
             }
             Ok(None) => Intake::PassOn(UpstreamBody::Whole(body), BypassReason::BodyTooLarge),
             Err(Undecodable::TooLarge) => Intake::Refused(too_large),

@@ -63,7 +63,7 @@ async fn answer(gateway: Arc<Gateway>, request: Request<Body>, family: Family) -
     }
     let (mut parts, body) = request.into_parts();
     let accepted = Coding::accepted(&parts.headers);
-    let reply = match intake::read(&mut parts.headers, body, gateway.limits()).await {
+    let reply = match intake::read(&mut parts.headers, body, &gateway).await {
         Intake::Readable(body) => Box::pin(gateway.answer(call(parts, Some(family), body))).await,
         Intake::PassOn(body, why) => {
             Box::pin(gateway.forward(call(parts, Some(family), Bytes::new()), body, why)).await

@@ -14,13 +14,19 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::tasks::Tasks;
+use super::error::ClientError;
+use crate::{
+    gateway::{Reply, ReplyBody},
+    tasks::Tasks,
+    wire::Family,
+};
 
 /// A client must send its request's headers within this time.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -29,14 +35,36 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a failed accept (out of file descriptors): the listener must not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Serves until `stop`, then lets the requests in flight finish. With `tls`, connections begin with a handshake.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    tls: Option<TlsAcceptor>,
-    tasks: Tasks,
-    stop: CancellationToken,
-) {
+/// Connections that are told why they are closed, at the same time; more are closed without a word.
+const TURNED_AWAY: usize = 64;
+/// Who is turned away may take this long to hear it.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// One door: what is served behind it, to whom and to how many.
+#[expect(missing_debug_implementations, reason = "a TlsAcceptor has none")]
+pub struct Door {
+    /// What answers requests.
+    pub router: Router,
+    /// With it, connections begin with a handshake.
+    pub tls: Option<TlsAcceptor>,
+    /// Name of its connections among the tasks.
+    pub connections: &'static str,
+    /// Connections at the same time; more get 503 and are closed.
+    pub max_connections: usize,
+    /// A client that takes nothing of its answer for this long is dropped, if there is such a bound.
+    pub stall: Option<Duration>,
+}
+
+impl Door {
+    /// A plain one, open to as many as come.
+    pub const fn open(router: Router) -> Self {
+        Self { router, tls: None, connections: "connection", max_connections: usize::MAX, stall: None }
+    }
+}
+
+/// Serves until `stop`, then lets the requests in flight finish.
+pub async fn serve(listener: TcpListener, door: Door, tasks: Tasks, stop: CancellationToken) {
+    let Door { router, tls, connections, max_connections, stall } = door;
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -48,14 +76,21 @@ pub async fn serve(
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "cannot set TCP_NODELAY");
                 }
+                if tasks.count(connections) >= max_connections {
+                    // What a handshake costs is not spent on a refusal.
+                    if tls.is_none() {
+                        tasks.spawn_limited("turned-away", TURNED_AWAY, turn_away(stream));
+                    }
+                    continue;
+                }
                 let (router, watcher) = (router.clone(), graceful.watcher());
                 match &tls {
-                    None => tasks.spawn("connection", speak(stream, router, watcher)),
+                    None => tasks.spawn(connections, speak(stream, stall, router, watcher)),
                     Some(tls) => {
                         let secured = secure(tls.clone(), stream, stop.clone());
-                        tasks.spawn("connection", async move {
+                        tasks.spawn(connections, async move {
                             if let Some(stream) = secured.await {
-                                speak(stream, router, watcher).await;
+                                speak(stream, stall, router, watcher).await;
                             }
                         });
                     }
@@ -69,6 +104,26 @@ pub async fn serve(
     }
     drop(listener);
     graceful.shutdown().await;
+}
+
+/// Tells a client that there is no room for its connection.
+async fn turn_away(mut stream: TcpStream) {
+    let Reply { status, headers, body } = ClientError::Overloaded.reply(Family::Chat);
+    let ReplyBody::Whole(body) = body else { return };
+    let mut reply =
+        format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len()).into_bytes();
+    for (name, value) in &headers {
+        reply.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    reply.extend([b"\r\n", &body[..]].concat());
+    let told = async {
+        stream.write_all(&reply).await?;
+        stream.shutdown().await?;
+        // Closed with something unread, the connection would be reset and the reply lost.
+        tokio::io::copy(&mut (&mut stream).take(u64::from(u16::MAX)), &mut tokio::io::sink()).await
+    };
+    // It is turned away either way.
+    let _ = tokio::time::timeout(FAREWELL, told).await;
 }
 
 /// The connection behind a handshake; `None` when that fails, takes too long, or nobody waits for it any more.
@@ -85,7 +140,14 @@ async fn secure(tls: TlsAcceptor, stream: TcpStream, stop: CancellationToken) ->
     None
 }
 
-async fn speak(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, router: Router, watcher: Watcher) {
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Send + 'static,
+    stall: Option<Duration>,
+    router: Router,
+    watcher: Watcher,
+) {
+    let mut stream = Box::pin(TimeoutStream::new(stream));
+    stream.as_mut().set_write_timeout_pinned(stall);
     let service = TowerToHyperService::new(router);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);

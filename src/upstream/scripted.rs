@@ -116,7 +116,8 @@ impl Scripted {
 
     async fn respond(&self, request: UpstreamRequest) -> Result<UpstreamResponse, UpstreamError> {
         let UpstreamRequest { method, path_and_query, headers, body, model: _, may_fall_back: _ } = request;
-        let body = collect(body).await?;
+        // A copy of its own: what is remembered must not keep alive what the gateway counts.
+        let body = Bytes::copy_from_slice(&collect(body).await?);
         let received = Received { method, path_and_query, headers, body };
         let (call, reply) = self.script.receive(received.clone());
         let context = openai::Context { call, created: self.clock.now().as_secs(), pause: self.pause };

@@ -19,6 +19,7 @@ mod isolation; // who may be served what
 mod matching; // by meaning: paraphrases served, near misses refused
 mod messages; // recording and replay of Anthropic's messages
 mod models; // lists, kept for a minute
+mod overload; // every stage bounded, and what happens beyond
 mod passthrough; // everything that is not cached
 mod personal_data; // kept out, or for the same question of the same credential
 mod replay; // fixtures, as an evaluator replays them

@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use semblance::{
+    http::serve::{self, Door},
     tasks::Tasks,
     upstream::{
         Upstream,
@@ -146,7 +147,7 @@ impl Provider {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = at(listener.local_addr().unwrap());
         let router = Router::new().fallback(receive).with_state(provider.clone());
-        let serving = semblance::http::serve::serve(listener, router, None, Tasks::new(), Default::default());
+        let serving = serve::serve(listener, Door::open(router), Tasks::new(), Default::default());
         Tasks::new().spawn("provider", serving);
         (provider, upstream)
     }
