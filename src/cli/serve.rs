@@ -32,7 +32,30 @@ struct Listening {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = usable(Config::load(&args.serve))?;
     telemetry::init(&config.log)?;
+    #[cfg(unix)]
+    raise_file_limit(config.limits.connections);
     runtime()?.block_on(serve(config, args.serve.json))
+}
+
+/// Raises the number of files the process may open as far as it may without asking: each connection is one, and most
+/// systems start programs with a small part of what they allow.
+#[cfg(unix)]
+fn raise_file_limit(connections: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::debug!(%error, "cannot raise the limit of open files");
+    }
+    // A client's connection may have one to the upstream beside it.
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_mul(2);
+    let files = getrlimit(Resource::Nofile).current;
+    if let Some(files) = files.filter(|files| *files < wanted) {
+        tracing::warn!(
+            files,
+            connections,
+            "fewer files may be opened than limits.connections needs: raise `ulimit -n` or lower it"
+        );
+    }
 }
 
 /// A configuration, or all its problems as one error.
