@@ -413,7 +413,11 @@ fn connect(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> Result<Arc
         };
     let usual = Transport { timeouts: config.timeouts, ..Transport::default() };
     let mut routes = Routes::new(one(&config.upstream, config::OPENAI, &usual)?, Arc::clone(metrics));
-    let families = [(Family::Messages, &config.anthropic_upstream, config::ANTHROPIC)];
+    let families = [
+        (Family::Messages, &config.anthropic_upstream, config::ANTHROPIC),
+        (Family::Gemini, &None, config::GEMINI),
+        (Family::Ollama, &None, config::OLLAMA),
+    ];
     for (family, own, public) in families {
         match (own, &config.upstream) {
             (Some(choice), _) | (None, choice @ UpstreamChoice::Providers) => {

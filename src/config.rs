@@ -40,6 +40,10 @@ pub const DEFAULT_FILE: &str = "semblance.toml";
 pub const OPENAI: &str = "https://api.openai.com/v1";
 /// Anthropic's public API: the default upstream of its protocol family.
 pub const ANTHROPIC: &str = "https://api.anthropic.com/v1";
+/// Google's public API of Gemini.
+pub const GEMINI: &str = "https://generativelanguage.googleapis.com";
+/// Where Ollama listens unless told otherwise.
+pub const OLLAMA: &str = "http://127.0.0.1:11434";
 
 /// A secret that no log shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,7 +70,7 @@ impl std::fmt::Debug for Secret {
 /// Who answers what the cache does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpstreamChoice {
-    /// The public APIs, by protocol family: [`OPENAI`] and [`ANTHROPIC`].
+    /// The public APIs, by protocol family: [`OPENAI`], [`ANTHROPIC`], [`GEMINI`]; and [`OLLAMA`] on this machine.
     Providers,
     /// The built-in model.
     Demo,

@@ -27,7 +27,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{
@@ -107,6 +107,23 @@ pub struct Call {
 }
 
 impl Call {
+    /// The same without its body, and its headers' values apart from the buffer that its connection reads into: who waits
+    /// must not keep that as well.
+    fn detached(mut self) -> Self {
+        let values = self.headers.values().flat_map(HeaderValue::as_bytes).copied();
+        let mut own = Bytes::from_iter(values);
+        for value in self.headers.values_mut() {
+            let copy = own.split_to(value.len());
+            if let Ok(copy) = HeaderValue::from_maybe_shared(copy) {
+                let sensitive = value.is_sensitive();
+                *value = copy;
+                value.set_sensitive(sensitive);
+            }
+        }
+        self.body = Bytes::new();
+        self
+    }
+
     /// The protocol that its client understands errors in.
     pub fn spoken(&self) -> Family {
         self.family.unwrap_or_else(|| Family::spoken(&self.path_and_query, &self.headers))
@@ -277,16 +294,24 @@ impl Gateway {
             let reply = ticket.refused(&ClientError::Overloaded);
             return ticket.close(self, reply);
         }
-        if call.family == Some(Family::Embeddings) {
-            let reply = Box::pin(self.answer_batch(call, &mut ticket)).await;
-            return ticket.close(self, reply);
-        }
-        let reply = match self.understand(&call) {
-            Ok(question) => self.answer_question(call, question, &mut ticket).await,
-            Err(Unanswerable::Refused(error)) => ticket.refused(&error),
-            Err(Unanswerable::Bypassed(why, body)) => Box::pin(self.send_alone(call, body, why, &mut ticket)).await,
+        // Boxed and gone before the wait for an answer begins: thousands may wait at once.
+        let reply = match Box::pin(self.answer_at_once(call, &mut ticket)).await {
+            Ok(reply) => reply,
+            Err(job) => Box::pin(self.fetch(job, &mut ticket)).await,
         };
         ticket.close(self, reply)
+    }
+
+    /// The answer, unless it has to be fetched.
+    async fn answer_at_once(self: &Arc<Self>, call: Call, ticket: &mut Ticket) -> Result<Reply, Arc<Job>> {
+        if call.family == Some(Family::Embeddings) {
+            return Ok(Box::pin(self.answer_batch(call, ticket)).await);
+        }
+        match self.understand(&call) {
+            Ok(question) => self.answer_question(call, question, ticket).await,
+            Err(Unanswerable::Refused(error)) => Ok(ticket.refused(&error)),
+            Err(Unanswerable::Bypassed(why, body)) => Ok(Box::pin(self.send_alone(call, body, why, ticket)).await),
+        }
     }
 
     /// Passes a request through untouched, its body streamed.
@@ -322,19 +347,24 @@ impl Gateway {
         self.parts.metrics.requests_in_flight() > limit
     }
 
-    async fn answer_question(self: &Arc<Self>, call: Call, question: Question, ticket: &mut Ticket) -> Reply {
+    async fn answer_question(
+        self: &Arc<Self>,
+        call: Call,
+        question: Question,
+        ticket: &mut Ticket,
+    ) -> Result<Reply, Arc<Job>> {
         ticket.question(&question);
         let facts = question.facts(&call);
         if let Some(category) = self.keeps_out(&question, &facts) {
             let bypass = self.bypass_category(call, &question, BypassReason::PersonalData, &category, ticket);
-            return Box::pin(bypass).await;
+            return Ok(Box::pin(bypass).await);
         }
         let (reason, fallback) = match self.look_up_exact(&question, &facts, ticket.now()).await {
             Lookup::Serve(served) => {
                 if served.needs_refresh() || self.refreshes_ahead(&served, &question) {
                     self.refresh_behind(&call, &question);
                 }
-                return ticket.serve(&served, question.request.shape);
+                return Ok(ticket.serve(&served, question.request.shape));
             }
             Lookup::Miss(reason, fallback) => (reason, fallback),
             Lookup::Withheld(reason, _) => (reason, None),
@@ -343,9 +373,10 @@ impl Gateway {
         if rules.decided && rules.is_never_cached() {
             let category = &rules.policy.category;
             let bypass = self.bypass_category(call, &question, BypassReason::ZeroTtl, category, ticket);
-            return Box::pin(bypass).await;
+            return Ok(Box::pin(bypass).await);
         }
-        Box::pin(self.fetch(Arc::new(Job { call, question, reason, fallback, background: false }), ticket)).await
+        let (call, question) = (call.detached(), question.detached());
+        Err(Arc::new(Job { call, question, reason, fallback, background: false }))
     }
 
     /// Joins a running fetch of the same question or leads one, until there is an answer.

@@ -113,6 +113,11 @@ const CREDENTIALS: &[&str] = &[
     "ocp-apim-subscription-key",
 ];
 
+/// Query parameters in which clients send a credential (Gemini's `?key=`, OAuth's `access_token`).
+const PARAMETERS: [&str; 5] = ["key", "api_key", "api-key", "apikey", "access_token"];
+/// Kind of a credential that stands in the query.
+const QUERY: &str = "query";
+
 /// Parts of names that carry a credential in some gateway or other. Fail closed: a field that may tell two callers apart
 /// keeps their answers apart.
 const CREDENTIAL_MARKS: &[&str] = &["auth", "token", "secret", "cookie", "-key", "-vk", "apikey", "session"];
@@ -207,28 +212,35 @@ impl std::fmt::Debug for Credential<'_> {
     }
 }
 
-/// The credential of a request; `None` when it carries none, or only empty ones.
+/// The credential of a request with these headers and this query; `None` when it carries none, or only empty ones.
 ///
 /// When more than one field carries a credential, all of them make it: which one the upstream believes is not ours to
 /// guess, and a guess would let two callers with the same dummy `Authorization` share answers.
-pub fn credential(headers: &HeaderMap) -> Option<Credential<'_>> {
-    let mut found: Vec<(&str, &HeaderValue)> = Vec::with_capacity(1);
+pub fn credential<'a>(headers: &'a HeaderMap, query: &'a str) -> Option<Credential<'a>> {
+    let mut found: Vec<(&str, &[u8])> = Vec::with_capacity(1);
     for name in CREDENTIALS.iter().filter(|name| has(headers, name)) {
-        found.extend(headers.get_all(*name).iter().filter(|value| !is_blank(value)).map(|value| (*name, value)));
+        found.extend(
+            headers.get_all(*name).iter().filter(|value| !is_blank(value)).map(|value| (*name, value.as_bytes())),
+        );
     }
-    let mut others: Vec<(&str, &HeaderValue)> =
-        headers.iter().map(|(name, value)| (name.as_str(), value)).filter(|(name, _)| may_identify(name)).collect();
+    let mut others: Vec<(&str, &[u8])> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .filter(|(name, _)| may_identify(name))
+        .collect();
     others.sort_by_key(|(name, _)| *name);
     found.extend(others);
+    found.extend(query.split('&').filter(|parameter| is_credential(parameter)).map(|given| (QUERY, given.as_bytes())));
     match found.as_slice() {
         [] => None,
         [(name, value)] if let Some(kind) = CREDENTIALS.iter().find(|known| *known == name) => {
-            Some(Credential { kind, bytes: Cow::Borrowed(value.as_bytes()) })
+            Some(Credential { kind, bytes: Cow::Borrowed(value) })
         }
+        [(QUERY, value)] => Some(Credential { kind: QUERY, bytes: Cow::Borrowed(value) }),
         several => {
             let mut bytes = Vec::new();
             for (kind, value) in several {
-                for part in [kind.as_bytes(), value.as_bytes()] {
+                for part in [kind.as_bytes(), value] {
                     bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
                     bytes.extend_from_slice(part);
                 }
@@ -236,6 +248,24 @@ pub fn credential(headers: &HeaderMap) -> Option<Credential<'_>> {
             Some(Credential { kind: "several", bytes: Cow::Owned(bytes) })
         }
     }
+}
+
+/// Whether a query parameter carries a credential, however its name is written.
+pub fn is_credential(parameter: &str) -> bool {
+    let name = parameter.split('=').next().unwrap_or_default();
+    let name = unescaped(name).to_ascii_lowercase();
+    PARAMETERS.iter().any(|known| known.as_bytes() == name)
+}
+
+fn unescaped(text: &str) -> Vec<u8> {
+    let (mut rest, mut plain) = (text.as_bytes(), Vec::with_capacity(text.len()));
+    while let Some((byte, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|_| *byte == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        plain.push(escaped.unwrap_or(*byte));
+        rest = after.get(if escaped.is_some() { 2 } else { 0 }..).unwrap_or_default();
+    }
+    plain
 }
 
 /// Removes everything by which a client shows who it is and whose account or provider it wants, for a request that goes

@@ -57,6 +57,8 @@ reasons! {
         PromptTemplate => "prompt-template",
         /// A tool that runs at the provider, or a trace of one.
         HostedTool => "hosted-tool",
+        /// The answer is asked for in a form that the cache does not read.
+        OtherForm => "other-form",
         /// An input item of a kind that the cache does not know.
         UnknownItem => "unknown-item",
         /// Duplicate keys, bad UTF-8, not an object, or a field of the wrong kind.

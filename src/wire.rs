@@ -12,8 +12,10 @@ mod echo;
 pub mod embeddings;
 mod extras;
 mod fields;
+pub mod gemini;
 mod messages;
 mod model;
+mod ollama;
 mod openai;
 mod parts;
 mod recorder;
@@ -25,7 +27,7 @@ mod streamed;
 use std::{ops::Range, time::Duration};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 
 use canonical::Node;
 pub use echo::Echo;
@@ -50,12 +52,16 @@ pub enum Family {
     Completions,
     /// OpenAI embeddings, whose unit is one element of a batch: see [`embeddings`].
     Embeddings,
+    /// Ollama's chat and generation.
+    Ollama,
+    /// Gemini's content generation.
+    Gemini,
 }
 
 impl Family {
     /// Every family.
     pub const ALL: &'static [Self] =
-        &[Self::Chat, Self::Messages, Self::Responses, Self::Completions, Self::Embeddings];
+        &[Self::Chat, Self::Messages, Self::Responses, Self::Completions, Self::Embeddings, Self::Ollama, Self::Gemini];
 
     /// Stable name: hashed into partitions, stored with answers, used as a metric label.
     pub const fn as_str(self) -> &'static str {
@@ -65,6 +71,16 @@ impl Family {
             Self::Responses => "responses",
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
+            Self::Ollama => "ollama",
+            Self::Gemini => "gemini",
+        }
+    }
+
+    /// What its streams are.
+    pub const fn streams_as(self) -> BodyKind {
+        match self {
+            Self::Ollama => BodyKind::Lines,
+            _ => BodyKind::Stream,
         }
     }
 
@@ -74,17 +90,24 @@ impl Family {
     }
 
     /// The family whose provider and whose errors a request on any path belongs to, cached or not. Each family has paths
-    /// of its own; on the others Anthropic's requests carry `anthropic-version`, and the rest counts as OpenAI's chat.
+    /// of its own; on the others Anthropic's requests carry `anthropic-version`, Google's `x-goog-api-key`, and the rest
+    /// counts as OpenAI's chat.
     pub fn spoken(path_and_query: &str, headers: &HeaderMap) -> Self {
         let path = path_and_query.split('?').next().unwrap_or_default();
+        let gemini = ["/v1beta/", "/v1alpha/"].iter().any(|version| path.starts_with(version));
+        if gemini || model_in_path(path).is_some() {
+            return Self::Gemini;
+        }
         let path = path.strip_prefix("/v1").unwrap_or(path);
         match path.split('/').nth(1) {
+            Some("api") => Self::Ollama,
             Some("messages") => Self::Messages,
             Some("chat") => Self::Chat,
             Some("completions") => Self::Completions,
             Some("responses") => Self::Responses,
             Some("embeddings") => Self::Embeddings,
             _ if headers.contains_key("anthropic-version") => Self::Messages,
+            _ if headers.contains_key("x-goog-api-key") => Self::Gemini,
             _ => Self::Chat,
         }
     }
@@ -271,6 +294,8 @@ impl Answer {
             Family::Responses => responses::describe(&body),
             Family::Completions => completions::describe(&body),
             Family::Embeddings => embeddings::describe(&body),
+            Family::Ollama => ollama::describe(&body),
+            Family::Gemini => gemini::describe(&body),
         };
         let Description { id_span, created_span, text, model, usage } = described.ok_or(NotAnAnswer(family))?;
         Ok(Self { family, body, id_span, created_span, text, model, usage, raw_stream })
@@ -283,6 +308,8 @@ impl Answer {
             Family::Messages => messages::calls_tools(&self.body),
             Family::Responses => responses::calls_tools(&self.body),
             Family::Completions | Family::Embeddings => false,
+            Family::Ollama => ollama::calls_tools(&self.body),
+            Family::Gemini => gemini::calls_tools(&self.body),
         }
     }
 
@@ -290,8 +317,9 @@ impl Answer {
     /// credential that asked, whatever the policy shares.
     pub fn is_bound_to_account(&self) -> bool {
         match self.family {
-            Family::Chat | Family::Completions | Family::Embeddings => false,
+            Family::Chat | Family::Completions | Family::Embeddings | Family::Ollama => false,
             Family::Messages => messages::thinks(&self.body),
+            Family::Gemini => gemini::thinks(&self.body),
             // Bound by its partition already, as `Request::handles` says.
             Family::Responses => false,
         }
@@ -319,7 +347,11 @@ impl Answer {
     /// The JSON body for a client, under a fresh id where an id is no handle.
     pub fn render_json(&self, fresh: &Fresh) -> Bytes {
         match self.family {
-            Family::Chat | Family::Messages | Family::Completions => rendering::renamed_body(self, fresh),
+            Family::Chat | Family::Messages | Family::Completions | Family::Gemini => {
+                rendering::renamed_body(self, fresh)
+            }
+            // It has neither an id nor a time that is a number.
+            Family::Ollama => self.body.clone(),
             Family::Responses => responses::render_json(self, fresh),
             // An element is a part of an answer: `embeddings::render` makes one.
             Family::Embeddings => self.body.clone(),
@@ -334,6 +366,8 @@ impl Answer {
             Family::Messages => messages::render_stream(self, fresh),
             Family::Responses => responses::render_stream(self, fresh),
             Family::Completions => completions::render_stream(self, fresh, include_usage),
+            Family::Ollama => ollama::render_stream(self),
+            Family::Gemini => gemini::render_stream(self, fresh),
             Family::Embeddings => Bytes::new(),
         }
     }
@@ -377,6 +411,8 @@ impl Fresh {
             Family::Responses => ("resp_", 48),
             Family::Completions => ("cmpl-", 29),
             Family::Embeddings => ("embd-", 29),
+            Family::Ollama => ("", 0),
+            Family::Gemini => ("", 22),
         };
         let id = prefix.chars().chain(std::iter::repeat_with(fastrand::alphanumeric).take(random)).collect();
         Self { id, created: now.as_secs(), echo: Echo::default() }
@@ -389,8 +425,13 @@ impl Fresh {
     }
 }
 
-/// Parses a request body of `family`. `Err` says why it must pass through untouched.
-pub fn parse(family: Family, body: &Bytes, settings: &chat::ChatSettings) -> Result<Request, BypassReason> {
+/// Parses a request body of `family` that came to this path. `Err` says why it must pass through untouched.
+pub fn parse(
+    family: Family,
+    path_and_query: &str,
+    body: &Bytes,
+    settings: &chat::ChatSettings,
+) -> Result<Request, BypassReason> {
     match family {
         Family::Chat => chat::parse(body, settings),
         Family::Messages => messages::parse(body, settings),
@@ -398,6 +439,8 @@ pub fn parse(family: Family, body: &Bytes, settings: &chat::ChatSettings) -> Res
         Family::Completions => completions::parse(body, settings),
         // A batch is many questions: `embeddings::parse` reads it.
         Family::Embeddings => Err(BypassReason::Passthrough),
+        Family::Ollama => ollama::parse(path_and_query.split('?').next().unwrap_or_default(), body, settings),
+        Family::Gemini => gemini::parse(path_and_query, body, settings),
     }
 }
 
@@ -407,7 +450,9 @@ pub fn strip_usage(family: Family, frame: &sse::Frame) -> Option<Bytes> {
     match family {
         Family::Chat | Family::Completions => chat::strip_usage(frame),
         // Counted on every stream, whoever asks, or on none.
-        Family::Messages | Family::Responses | Family::Embeddings => Some(frame.raw.clone()),
+        Family::Messages | Family::Responses | Family::Embeddings | Family::Ollama | Family::Gemini => {
+            Some(frame.raw.clone())
+        }
     }
 }
 
@@ -417,21 +462,27 @@ pub fn is_terminal(family: Family, frame: &sse::Frame) -> bool {
         Family::Chat | Family::Completions | Family::Embeddings => chat::is_done(frame),
         Family::Messages => messages::is_stop(frame),
         Family::Responses => responses::is_terminal(frame),
+        Family::Ollama => ollama::is_done(frame),
+        // Nothing marks the end: counts may follow the reason.
+        Family::Gemini => false,
     }
 }
 
 /// A JSON body with an `error` as the event that SDKs raise; `None` for any other body.
 pub fn error_event(family: Family, body: &[u8]) -> Option<Bytes> {
     match family {
-        Family::Chat | Family::Completions | Family::Embeddings => chat::error_event(body),
+        Family::Chat | Family::Completions | Family::Embeddings | Family::Gemini => chat::error_event(body),
+        Family::Ollama => ollama::error_event(body),
         Family::Messages => messages::error_event(body),
         Family::Responses => responses::error_event(body),
     }
 }
 
 /// An error of ours in the shape of `family`: `kind` is the API's error type, `code` our own stable token.
-pub fn error_body(family: Family, kind: &str, message: &str, code: &str) -> Bytes {
+pub fn error_body(family: Family, status: StatusCode, kind: &str, message: &str, code: &str) -> Bytes {
     match family {
+        Family::Ollama => ollama::error_body(message, code),
+        Family::Gemini => gemini::error_body(status, message, code),
         Family::Messages => messages::error_body(kind, message, code),
         Family::Chat | Family::Responses | Family::Completions | Family::Embeddings => {
             openai::error_body(kind, message, code)

@@ -14,8 +14,8 @@ fuzz_target!(|body: &[u8]| {
         Err(_) => assert!(theirs.is_err()),
     }
     let settings = ChatSettings::default();
-    if let Ok(request) = parse(Family::Chat, &Bytes::copy_from_slice(body), &settings) {
-        let sent = parse(Family::Chat, &request.upstream_body, &settings).expect("what goes upstream parses");
+    if let Ok(request) = parse(Family::Chat, "", &Bytes::copy_from_slice(body), &settings) {
+        let sent = parse(Family::Chat, "", &request.upstream_body, &settings).expect("what goes upstream parses");
         assert_eq!((sent.partition, sent.last_turn), (request.partition, request.last_turn));
         assert!(!sent.usage_added);
     }

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use semblance::wire::{Family, Request, chat::ChatSettings, parse};
 
 fuzz_target!(|body: &[u8]| {
-    let read = |body: &Bytes| parse(Family::Responses, body, &ChatSettings::default());
+    let read = |body: &Bytes| parse(Family::Responses, "", body, &ChatSettings::default());
     let Ok(request) = read(&Bytes::copy_from_slice(body)) else { return };
     let key = (request.partition, request.last_turn);
     let sent = read(&request.upstream_body).expect("what goes upstream parses");

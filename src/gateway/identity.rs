@@ -24,6 +24,9 @@ use crate::{
 /// Label under which requests without a credential get a principal of their own.
 const ANONYMOUS: &str = "anonymous";
 
+/// A body of at most so many bytes may lie in the buffer that its connection reads into.
+const CONNECTION_BUFFER: usize = 16 << 10;
+
 /// The three keys of a request in one scope.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keys {
@@ -84,12 +87,26 @@ impl Question {
         }
     }
 
+    /// The same apart from the buffer that its connection reads into, which a small body may lie in.
+    pub(super) fn detached(mut self) -> Self {
+        let request = &mut self.request;
+        let same = request.plain_body.as_ptr() == request.upstream_body.as_ptr();
+        request.upstream_body = detached(&request.upstream_body);
+        request.plain_body = if same { request.upstream_body.clone() } else { detached(&request.plain_body) };
+        self
+    }
+
     /// What makes two requests the same flight: the question, every term it is asked under, what its answer repeats of it,
     /// and the purges before it: who asks after a purge must not be given what was begun before.
     pub(super) fn flight_key(&self, epoch: Epoch) -> FlightKey {
         let Request { max_tokens, echo, .. } = &self.request;
         flight_key(self.own.fingerprint, &format!("{max_tokens:?}{:?}{echo:?}{epoch:?}", self.directives))
     }
+}
+
+/// A copy of a small body; a large one has a buffer of its own.
+fn detached(body: &Bytes) -> Bytes {
+    if body.len() > CONNECTION_BUFFER { body.clone() } else { Bytes::copy_from_slice(body) }
 }
 
 fn last_words(request: &Request) -> &str {
@@ -145,7 +162,7 @@ impl Gateway {
     /// The principal behind a call's credential.
     pub(super) fn identify(&self, call: &Call) -> Result<Principal, ClientError> {
         let key = &self.parts.principal_key;
-        match headers::credential(&call.headers) {
+        match headers::credential(&call.headers, query(&call.path_and_query)) {
             Some(credential) => Ok(key.principal(credential.kind, &credential.bytes)),
             None if self.parts.settings.allow_anonymous => Ok(key.principal(ANONYMOUS, b"")),
             None => Err(ClientError::Unauthenticated),
@@ -157,7 +174,12 @@ impl Gateway {
         let principal = self.identify(call).map_err(Unanswerable::Refused)?;
         let asked = Directives::from_headers(&call.headers)
             .map_err(|error| Unanswerable::Refused(ClientError::BadDirective(error.to_string())))?;
-        let parsed = wire::parse(call.family.unwrap_or(Family::Chat), &call.body, &self.parts.settings.chat);
+        let parsed = wire::parse(
+            call.family.unwrap_or(Family::Chat),
+            &call.path_and_query,
+            &call.body,
+            &self.parts.settings.chat,
+        );
         let bypass = |why, body| {
             let refused = asked.only_if_cached;
             Err(if refused {
@@ -236,6 +258,10 @@ pub(super) fn opted_out(directives: &Directives) -> Option<BypassReason> {
     (directives.mode == Some(Mode::Off)).then_some(BypassReason::ModeOff)
 }
 
+fn query(path_and_query: &str) -> &str {
+    path_and_query.split_once('?').map_or("", |(_, query)| query)
+}
+
 fn derive(scope: Scope, request: &Request, shape: &[u8]) -> Keys {
     let partition = Partition::derive(&scope, request.family.as_str(), shape);
     Keys { scope, partition, fingerprint: Fingerprint::derive(&partition, &request.last_turn) }
@@ -250,8 +276,10 @@ pub(super) fn answer_shape(
 ) -> Vec<u8> {
     let mut parts: Vec<Vec<u8>> = vec![fields.to_vec()];
     parts.extend(headers::versions(headers).into_iter().map(String::into_bytes));
-    let url_query = path_and_query.split_once('?').map_or("", |(_, query)| query);
-    parts.push(url_query.as_bytes().to_vec());
+    // Who asks is a matter of the scope, and `alt=sse` one of the shape.
+    let shapes = |parameter: &&str| !headers::is_credential(parameter) && *parameter != "alt=sse";
+    let url_query: Vec<&str> = query(path_and_query).split('&').filter(shapes).collect();
+    parts.push(url_query.join("&").into_bytes());
     for source in &directives.sources {
         parts.push(source.name.clone().into_bytes());
         parts.push(source.version.clone().unwrap_or_default().into_bytes());

@@ -385,7 +385,9 @@ impl Gateway {
         if response.status == StatusCode::OK && encoded {
             self.settle(job, &flown, Err(NotStored::Encoded));
             Box::pin(self.pass_on(leader, job.background, opening, Bytes::new(), response)).await;
-        } else if response.status == StatusCode::OK && BodyKind::of(&response.headers) == BodyKind::Stream {
+        } else if response.status == StatusCode::OK
+            && BodyKind::of(&response.headers) == job.question.request.family.streams_as()
+        {
             Box::pin(self.record_stream(leader, job, flown, opening, response)).await;
         } else {
             Box::pin(self.record_whole(leader, job, flown, opening, response)).await;

@@ -10,7 +10,7 @@ use crate::{
     headers::{self, CacheFacts, append_cache_status, cache_status},
     outcome::{HitKind, Outcome},
     upstream::BodyError,
-    wire::{Answer, Echo, Fresh, Shape},
+    wire::{Answer, BodyKind, Echo, Family, Fresh, Shape},
 };
 
 /// Body of a [`Reply`].
@@ -94,12 +94,20 @@ pub(super) fn rendered(answer: &Answer, fresh: &Fresh, shape: Shape) -> Reply {
             answer.render_json(fresh)
         }
         Shape::Stream { include_usage } => {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+            headers.insert(header::CONTENT_TYPE, stream_type(answer.family));
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             answer.render_stream(fresh, include_usage)
         }
     };
     Reply { status: StatusCode::OK, headers, body: ReplyBody::Whole(body) }
+}
+
+/// The content type of a family's streams.
+pub(super) const fn stream_type(family: Family) -> HeaderValue {
+    match family.streams_as() {
+        BodyKind::Lines => HeaderValue::from_static("application/x-ndjson"),
+        _ => HeaderValue::from_static("text/event-stream; charset=utf-8"),
+    }
 }
 
 /// Inserts a header whose value is ours and printable; anything else is left out rather than failing a reply.

@@ -291,7 +291,7 @@ impl Ticket {
             return self.refused(&ClientError::WrongShape);
         };
         reply.headers.remove(header::CONTENT_LENGTH);
-        reply.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+        reply.headers.insert(header::CONTENT_TYPE, reply::stream_type(self.spoken));
         reply.body = ReplyBody::Whole(event);
         reply
     }

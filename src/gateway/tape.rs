@@ -37,7 +37,14 @@ pub(super) struct Reel {
 
 impl Tape {
     pub(super) fn new(family: Family, recorder: Recorder, largest_frame: usize) -> Self {
-        Self { family, reader: sse::Reader::new(largest_frame), recorder, held: Vec::new(), done: false, unread: false }
+        Self {
+            family,
+            reader: sse::Reader::of(family, largest_frame),
+            recorder,
+            held: Vec::new(),
+            done: false,
+            unread: false,
+        }
     }
 
     /// Whether the terminal marker has come, after which nothing more is waited for.

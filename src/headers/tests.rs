@@ -110,7 +110,7 @@ fn a_credential_is_the_raw_value_of_the_field_that_carried_it() {
         [("authorization", "Bearer sk-1"), ("x-api-key", "sk-1"), ("api-key", "sk-1"), ("x-goog-api-key", "sk-1")]
     {
         let headers = map(&[(name, value)]);
-        let found = credential(&headers).unwrap();
+        let found = credential(&headers, "").unwrap();
         assert_eq!((found.kind, found.bytes.as_ref()), (name, value.as_bytes()));
         assert!(!format!("{found:?}").contains("sk-1"));
     }
@@ -119,13 +119,13 @@ fn a_credential_is_the_raw_value_of_the_field_that_carried_it() {
 #[test]
 fn no_field_or_an_empty_one_is_no_credential() {
     for headers in [map(&[]), map(&[("authorization", "")]), map(&[("authorization", "Bearer "), ("x-api-key", " ")])] {
-        assert_eq!(credential(&headers), None);
+        assert_eq!(credential(&headers, ""), None);
     }
 }
 
 #[test]
 fn several_credentials_all_count() {
-    let of = |pairs: &[(&str, &str)]| credential(&map(pairs)).map(|c| (c.kind, c.bytes.into_owned()));
+    let of = |pairs: &[(&str, &str)]| credential(&map(pairs), "").map(|c| (c.kind, c.bytes.into_owned()));
     let both = of(&[("authorization", "Bearer dummy"), ("x-api-key", "mine")]);
     assert_ne!(both, of(&[("authorization", "Bearer dummy"), ("x-api-key", "yours")]));
     assert_ne!(both, of(&[("authorization", "Bearer dummy")]));

@@ -94,7 +94,7 @@ impl ClientError {
     /// The reply in the shape of `family`.
     pub fn reply(&self, family: Family) -> Reply {
         let (status, kind, code) = self.parts();
-        let body: Bytes = wire::error_body(family, kind, &self.to_string(), code);
+        let body: Bytes = wire::error_body(family, status, kind, &self.to_string(), code);
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match self {

@@ -15,7 +15,7 @@ use crate::{
     gateway::{Call, Gateway, Reply, ReplyBody},
     outcome::BypassReason,
     upstream::BodyError,
-    wire::Family,
+    wire::{Family, gemini::Asked},
 };
 
 /// Replays up to this many bytes are coded where they are; larger ones would keep a thread from serving others.
@@ -46,8 +46,16 @@ pub(super) async fn embeddings(State(gateway): State<Arc<Gateway>>, request: Req
     answer(gateway, request, Family::Embeddings).await
 }
 
-/// Either provider's model lists: a plain `GET` goes through the cache, anything else passes through.
+/// Ollama's chat and generation.
+pub(super) async fn ollama(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    answer(gateway, request, Family::Ollama).await
+}
+
+/// Any provider's model lists, and Gemini's models asked for content: a plain `GET` goes through the cache, anything else passes through.
 pub(super) async fn models(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    if request.method() == Method::POST && Asked::of(request.uri().path()).is_some() {
+        return answer(gateway, request, Family::Gemini).await;
+    }
     if request.method() != Method::GET || !http_body::Body::is_end_stream(request.body()) {
         return pass_through(State(gateway), request).await;
     }

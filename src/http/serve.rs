@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::FutureExt;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{
@@ -140,12 +141,13 @@ async fn secure(tls: TlsAcceptor, stream: TcpStream, stop: CancellationToken) ->
     None
 }
 
-async fn speak(
+/// Answers the requests of a connection. No `async fn`, which would hold the connection's state twice.
+fn speak(
     stream: impl AsyncRead + AsyncWrite + Send + 'static,
     stall: Option<Duration>,
     router: Router,
     watcher: Watcher,
-) {
+) -> impl Future<Output = ()> {
     let mut stream = Box::pin(TimeoutStream::new(stream));
     stream.as_mut().set_write_timeout_pinned(stall);
     let service = TowerToHyperService::new(router);
@@ -153,9 +155,11 @@ async fn speak(
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     builder.http2().timer(TokioTimer::new());
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, "connection ended");
-    }
+    watcher.watch(connection).map(|ended| {
+        if let Err(error) = ended {
+            tracing::debug!(%error, "connection ended");
+        }
+    })
 }
 
 #[cfg(test)]

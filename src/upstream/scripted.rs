@@ -1,5 +1,5 @@
-//! The built-in model behind `--upstream demo`, `demo`, `replay` and the tests: a provider in process that speaks OpenAI's
-//! protocol and Anthropic's.
+//! The built-in model behind `--upstream demo`, `demo`, `replay` and the tests: a provider in process that speaks the
+//! protocols of OpenAI, Anthropic, Ollama and Gemini.
 //!
 //! Deterministic: the same question always gets the same answer. [`Scripted`] is the upstream; a [`Script`] is the hand
 //! that programs it: what to answer next, when to hold, break or refuse, and what was asked so far.
@@ -18,6 +18,8 @@ mod anthropic;
 mod canned;
 mod completions;
 mod embeddings;
+mod gemini;
+mod ollama;
 mod openai;
 mod reply;
 mod responses;
@@ -60,9 +62,9 @@ impl Received {
         serde_json::from_slice(&self.body).unwrap_or(serde_json::Value::Null)
     }
 
-    /// Whether it speaks Anthropic's protocol; otherwise it speaks OpenAI's.
-    fn is_anthropics(&self) -> bool {
-        Family::spoken(&self.path_and_query, &self.headers) == Family::Messages
+    /// The protocol that it speaks.
+    fn family(&self) -> Family {
+        Family::spoken(&self.path_and_query, &self.headers)
     }
 }
 
@@ -125,7 +127,12 @@ impl Scripted {
             Some(reply) => reply.play(&received, &context).await,
             None => {
                 let answer = |question: &str| self.script.answer_to(question);
-                let respond = if received.is_anthropics() { anthropic::respond } else { openai::respond };
+                let respond = match received.family() {
+                    Family::Messages => anthropic::respond,
+                    Family::Ollama => ollama::respond,
+                    Family::Gemini => gemini::respond,
+                    _ => openai::respond,
+                };
                 respond(&received, &context, &answer).play(&received, &context).await
             }
         }

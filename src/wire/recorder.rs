@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 
-use super::{Answer, Family, Recorded, chat, completions, messages, responses, sse::Frame};
+use super::{Answer, Family, Recorded, chat, completions, gemini, messages, ollama, responses, sse::Frame};
 use crate::outcome::NotStored;
 
 /// What an operator may set about recording, per upstream.
@@ -35,7 +35,9 @@ pub enum BodyKind {
     Json,
     /// An event stream.
     Stream,
-    /// Neither.
+    /// One JSON value a line.
+    Lines,
+    /// None of these.
     Other,
 }
 
@@ -46,6 +48,7 @@ impl BodyKind {
         let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
             "text/event-stream" => Self::Stream,
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Self::Lines,
             "application/json" => Self::Json,
             other if other.ends_with("+json") => Self::Json,
             _ => Self::Other,
@@ -92,6 +95,8 @@ enum Reduction {
     Messages(Box<messages::Reduction>),
     Responses(responses::Reduction),
     Completions(Box<completions::Reduction>),
+    Ollama(Box<ollama::Reduction>),
+    Gemini(Box<gemini::Reduction>),
     /// Of a family that has no streams nothing is made of one.
     Nothing,
 }
@@ -104,6 +109,8 @@ impl Reduction {
             Family::Responses => Self::Responses(responses::Reduction::default()),
             Family::Completions => Self::Completions(Box::default()),
             Family::Embeddings => Self::Nothing,
+            Family::Ollama => Self::Ollama(Box::default()),
+            Family::Gemini => Self::Gemini(Box::default()),
         }
     }
 }
@@ -148,13 +155,18 @@ impl Recorder {
             Reduction::Messages(reduction) => reduction.done(),
             Reduction::Responses(reduction) => reduction.done(),
             Reduction::Completions(reduction) => reduction.done(),
-            Reduction::Nothing => false,
+            Reduction::Ollama(reduction) => reduction.done(),
+            Reduction::Gemini(_) | Reduction::Nothing => false,
         };
         if frame.data.is_none() || done || self.lost() {
             return;
         }
         let kept = match &self.reduction {
-            Reduction::Chat(_) | Reduction::Messages(_) | Reduction::Completions(_) => true,
+            Reduction::Chat(_)
+            | Reduction::Messages(_)
+            | Reduction::Completions(_)
+            | Reduction::Ollama(_)
+            | Reduction::Gemini(_) => true,
             // The last event is the whole answer.
             Reduction::Responses(_) => responses::is_terminal(frame),
             Reduction::Nothing => false,
@@ -173,6 +185,8 @@ impl Recorder {
             Reduction::Messages(reduction) => reduction.frame(frame),
             Reduction::Responses(reduction) => reduction.frame(frame),
             Reduction::Completions(reduction) => reduction.frame(frame),
+            Reduction::Ollama(reduction) => reduction.frame(frame),
+            Reduction::Gemini(reduction) => reduction.frame(frame),
             Reduction::Nothing => Err(NotStored::Malformed),
         };
         if let Err(reason) = taken {
@@ -197,6 +211,9 @@ impl Recorder {
             // The last event is the whole answer: nothing else ends one, and nothing is lost.
             Reduction::Responses(responses) => (responses.done(), responses.done(), false),
             Reduction::Completions(text) => (text.done(), text.finished(), text.lossy()),
+            Reduction::Ollama(lines) => (lines.done(), false, lines.lossy()),
+            // Nothing but the reason tells a whole answer.
+            Reduction::Gemini(gemini) => (gemini.finished(), false, gemini.lossy()),
             Reduction::Nothing => (false, false, false),
         };
         let whole = clean && (ended || (finished && self.settings.lenient_end));
@@ -212,6 +229,8 @@ impl Recorder {
             Reduction::Messages(reduction) => reduction.into_body(),
             Reduction::Responses(reduction) => reduction.into_body(),
             Reduction::Completions(reduction) => reduction.into_body(),
+            Reduction::Ollama(reduction) => reduction.into_body(),
+            Reduction::Gemini(reduction) => reduction.into_body(),
             Reduction::Nothing => None,
         };
         match body {
@@ -240,6 +259,8 @@ impl Recorder {
             Family::Messages => messages::judge(&body, &self.settings, self.wants_json),
             Family::Responses => responses::judge(&body, &self.settings, self.wants_json),
             Family::Completions => completions::judge(&body),
+            Family::Ollama => ollama::judge(&body, &self.settings, self.wants_json),
+            Family::Gemini => gemini::judge(&body, &self.settings, self.wants_json),
             // Elements of a batch are recorded one by one, by `embeddings::read`.
             Family::Embeddings => Err(NotStored::Malformed),
         };

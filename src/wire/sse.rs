@@ -1,4 +1,4 @@
-//! Event-stream framing: bytes in any pieces to whole frames and back.
+//! Framing of streams, of events or of lines: bytes in any pieces to whole frames and back.
 //!
 //! A frame is everything up to and including its blank line, so that the frames' raw bytes, in order, are the stream
 //! (I11). How the stream was cut into pieces never changes the frames. Lines end in LF, CRLF or CR; a CR that ends the
@@ -8,6 +8,8 @@
 mod tests;
 
 use bytes::{Bytes, BytesMut};
+
+use super::{BodyKind, Family};
 
 /// One block of an event stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,13 +56,28 @@ pub struct Reader {
     /// Where the current line begins.
     line: usize,
     begun: bool,
+    /// Each line is a frame, and its data.
+    by_line: bool,
     limit: usize,
 }
 
 impl Reader {
     /// A reader that refuses frames above `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { buffer: BytesMut::new(), scanned: 0, line: 0, begun: false, limit }
+        Self { buffer: BytesMut::new(), scanned: 0, line: 0, begun: false, by_line: false, limit }
+    }
+
+    /// A reader of lines (NDJSON): each is a frame of its own, and its data. The last may lack its line break.
+    pub fn of_lines(limit: usize) -> Self {
+        Self { by_line: true, ..Self::new(limit) }
+    }
+
+    /// A reader of the streams of `family`.
+    pub fn of(family: Family, limit: usize) -> Self {
+        match family.streams_as() {
+            BodyKind::Lines => Self::of_lines(limit),
+            _ => Self::new(limit),
+        }
     }
 
     /// Takes the next piece and appends the frames it completes to `frames`.
@@ -83,6 +100,9 @@ impl Reader {
 
     /// Where the first frame ends, if it does. Keeps its place, so that many small pieces cost no more than one.
     fn frame_end(&mut self, at_end: bool) -> Option<usize> {
+        if self.by_line {
+            return self.line_end(at_end);
+        }
         while let Some(&byte) = self.buffer.get(self.scanned) {
             let width = match (byte, self.buffer.get(self.scanned + 1)) {
                 (b'\n', _) => 1,
@@ -104,10 +124,22 @@ impl Reader {
         None
     }
 
+    fn line_end(&mut self, at_end: bool) -> Option<usize> {
+        let rest = self.buffer.get(self.scanned..).unwrap_or_default();
+        let found = rest.iter().position(|byte| *byte == b'\n').map(|at| self.scanned + at + 1);
+        self.scanned = self.buffer.len();
+        found.or_else(|| (at_end && !self.buffer.is_empty()).then_some(self.buffer.len()))
+    }
+
     fn take(&mut self, end: usize) -> Frame {
         let raw = self.buffer.split_to(end).freeze();
         self.scanned = 0;
         self.line = 0;
+        if self.by_line {
+            let line = raw.trim_ascii();
+            let data = (!line.is_empty()).then(|| raw.slice_ref(line));
+            return Frame { raw, event: None, data };
+        }
         let skip = if !self.begun && raw.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
         self.begun = true;
         Frame::read(raw, skip)

@@ -17,8 +17,8 @@ use super::{
 pub(super) fn streamed(family: Family, body: &Bytes) -> Option<Bytes> {
     let tells_usage_on_demand = match family {
         Family::Chat | Family::Completions => true,
-        Family::Messages | Family::Responses => false,
-        Family::Embeddings => return None,
+        Family::Messages | Family::Responses | Family::Ollama => false,
+        Family::Embeddings | Family::Gemini => return None,
     };
     let node = canonical::parse(body).ok()?;
     let root = node.as_object()?;

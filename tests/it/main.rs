@@ -15,10 +15,12 @@ mod embeddings; // batches, element by element
 mod errors; // what clients see when something is wrong
 mod flight; // one upstream call for many
 mod freshness; // ttl, stale windows, hot reload of policies
+mod gemini; // recording and replay of Gemini
 mod isolation; // who may be served what
 mod matching; // by meaning: paraphrases served, near misses refused
 mod messages; // recording and replay of Anthropic's messages
 mod models; // lists, kept for a minute
+mod ollama; // recording and replay of Ollama
 mod overload; // every stage bounded, and what happens beyond
 mod passthrough; // everything that is not cached
 mod personal_data; // kept out, or for the same question of the same credential

@@ -70,14 +70,15 @@ impl BaseUrl {
     /// The URL of a client's path and query.
     ///
     /// A base without a version segment takes the path as it is. A base that ends in one (`/v1`, `/api/v3`) stands for
-    /// our own `/v1`, so the two are not doubled; a path of another version (`/v1beta/...`) replaces it.
+    /// our own `/v1`, so the two are not doubled; a path of another version (`/v1beta/...`) replaces it, and so does one
+    /// of Ollama's own (`/api/...`), which its servers have beside `/v1`.
     pub fn join(&self, path_and_query: &str) -> String {
         let path = path_and_query.strip_prefix('/').unwrap_or(path_and_query);
         let head_end = path.find(['/', '?']).unwrap_or(path.len());
         let (head, rest) = path.split_at(head_end);
         let (base, rest) = match self.unversioned {
             Some(_) if head == "v1" => (self.whole.as_str(), rest),
-            Some(cut) if is_version(head) => (self.whole.get(..cut).unwrap_or(&self.whole), path),
+            Some(cut) if is_version(head) || head == "api" => (self.whole.get(..cut).unwrap_or(&self.whole), path),
             _ => (self.whole.as_str(), path),
         };
         let slash = if rest.starts_with(['/', '?']) || (rest.is_empty() && !path.is_empty()) { "" } else { "/" };
@@ -121,6 +122,7 @@ mod tests {
             ("http://h/v1", "/chat/completions", "http://h/v1/chat/completions"),
             ("http://h/v1", "/v1beta/models/m:generateContent", "http://h/v1beta/models/m:generateContent"),
             ("http://h/v1", "/v1beta/x", "http://h/v1beta/x"),
+            ("http://h:11434/v1", "/api/chat", "http://h:11434/api/chat"),
             ("http://v1", "/v1/x", "http://v1/v1/x"),
             ("http://h/v1", "/v1/v1/x", "http://h/v1/v1/x"),
             ("http://h", "/", "http://h/"),

@@ -7,8 +7,6 @@ use crate::{headers, upstream::UpstreamRequest};
 
 /// Headers that can carry it; the first is the default and gets `Bearer` before the key.
 const HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
-/// Query parameters in which clients send a credential (Gemini's `?key=`, OAuth's `access_token`).
-const PARAMETERS: [&str; 5] = ["key", "api_key", "api-key", "apikey", "access_token"];
 
 /// Why a key cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -49,31 +47,13 @@ impl OwnKey {
         headers::remove_where(&mut request.headers, |name| name == header::COOKIE || *name == self.name);
         request.headers.insert(self.name.clone(), self.value.clone());
         if let Some((path, query)) = request.path_and_query.split_once('?') {
-            let kept: Vec<&str> = query.split('&').filter(|parameter| !is_credential(parameter)).collect();
+            let kept: Vec<&str> = query.split('&').filter(|parameter| !headers::is_credential(parameter)).collect();
             let kept = kept.join("&");
             if kept.len() < query.len() {
                 request.path_and_query = if kept.is_empty() { path.to_owned() } else { format!("{path}?{kept}") };
             }
         }
     }
-}
-
-/// Whether a query parameter carries a credential, however its name is written.
-fn is_credential(parameter: &str) -> bool {
-    let name = parameter.split('=').next().unwrap_or_default();
-    let name = unescaped(name).to_ascii_lowercase();
-    PARAMETERS.iter().any(|known| known.as_bytes() == name)
-}
-
-fn unescaped(text: &str) -> Vec<u8> {
-    let (mut rest, mut plain) = (text.as_bytes(), Vec::with_capacity(text.len()));
-    while let Some((byte, after)) = rest.split_first() {
-        let digits = after.get(..2).filter(|_| *byte == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
-        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        plain.push(escaped.unwrap_or(*byte));
-        rest = after.get(if escaped.is_some() { 2 } else { 0 }..).unwrap_or_default();
-    }
-    plain
 }
 
 #[cfg(test)]

@@ -7,8 +7,11 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::sync::watch;
 
-use super::{Received, anthropic, openai};
-use crate::upstream::{BodyError, UpstreamError, UpstreamResponse};
+use super::{Received, anthropic, gemini, ollama, openai};
+use crate::{
+    upstream::{BodyError, UpstreamError, UpstreamResponse},
+    wire::Family,
+};
 
 /// A door that holds replies until it is opened; once open it stays open. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -147,7 +150,12 @@ impl Reply {
             Kind::Fail(error) => return Err(error),
             Kind::Raw(status, steps) => (status, steps, HeaderMap::new()),
             Kind::Text { text, finish } => {
-                let answer = if request.is_anthropics() { anthropic::answer } else { openai::answer };
+                let answer = match request.family() {
+                    Family::Messages => anthropic::answer,
+                    Family::Ollama => ollama::answer,
+                    Family::Gemini => gemini::answer,
+                    _ => openai::answer,
+                };
                 let Self { kind: Kind::Raw(status, steps), headers, .. } = answer(request, context, &text, &finish)
                 else {
                     return Err(UpstreamError::Broken("an answer renders to steps".to_owned()));

@@ -18,7 +18,7 @@ fn settings() -> ChatSettings {
 }
 
 fn read(body: &str) -> Request {
-    parse(Family::Chat, &Bytes::copy_from_slice(body.as_bytes()), &settings()).expect(body)
+    parse(Family::Chat, "", &Bytes::copy_from_slice(body.as_bytes()), &settings()).expect(body)
 }
 
 /// A body with one user turn and these further members.

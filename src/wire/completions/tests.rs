@@ -11,7 +11,7 @@ use crate::{
 
 fn read(members: &str) -> Request {
     let body = format!(r#"{{"model":"davinci-002",{members}}}"#);
-    parse(Family::Completions, &Bytes::from(body), &ChatSettings::default()).expect(members)
+    parse(Family::Completions, "", &Bytes::from(body), &ChatSettings::default()).expect(members)
 }
 
 fn key(members: &str) -> (Vec<u8>, Vec<u8>) {
@@ -78,7 +78,7 @@ fn several_answers_and_probabilities_bypass() {
     }
     for members in [r#""prompt":[]"#, r#""prompt":3"#, r#""x":1"#, r#""prompt":"a","n":0"#] {
         let body = Bytes::from(format!(r#"{{"model":"m",{members}}}"#));
-        assert!(parse(Family::Completions, &body, &ChatSettings::default()).is_err(), "{members}");
+        assert!(parse(Family::Completions, "", &body, &ChatSettings::default()).is_err(), "{members}");
     }
 }
 

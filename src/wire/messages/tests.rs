@@ -15,7 +15,7 @@ mod render;
 mod request;
 
 fn read(body: &str) -> Request {
-    parse(Family::Messages, &Bytes::copy_from_slice(body.as_bytes()), &ChatSettings::default()).expect(body)
+    parse(Family::Messages, "", &Bytes::copy_from_slice(body.as_bytes()), &ChatSettings::default()).expect(body)
 }
 
 /// A body with one user turn and these further members.

@@ -16,7 +16,7 @@ mod render;
 mod request;
 
 fn read(body: &Value) -> Request {
-    parse(Family::Responses, &Bytes::from(body.to_string()), &ChatSettings::default()).expect("a request")
+    parse(Family::Responses, "", &Bytes::from(body.to_string()), &ChatSettings::default()).expect("a request")
 }
 
 /// `base` with these further members.

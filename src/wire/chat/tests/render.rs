@@ -151,7 +151,13 @@ fn case_17_an_answer_that_may_not_be_stored_can_still_change_its_shape() {
 
 #[test]
 fn errors_have_the_shape_of_the_api() {
-    let body = error_body(Family::Chat, "invalid_request_error", "bad \"mode\"\n", "bad_header");
+    let body = error_body(
+        Family::Chat,
+        http::StatusCode::BAD_REQUEST,
+        "invalid_request_error",
+        "bad \"mode\"\n",
+        "bad_header",
+    );
     let error =
         value!({"message": "bad \"mode\"\n", "type": "invalid_request_error", "param": null, "code": "bad_header"});
     assert_eq!(json(&body), value!({ "error": error }));

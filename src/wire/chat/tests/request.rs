@@ -28,7 +28,7 @@ fn bypass_of(members: &str) -> Option<BypassReason> {
 }
 
 fn refused(body: &str) {
-    let parsed = parse(Family::Chat, &Bytes::copy_from_slice(body.as_bytes()), &settings());
+    let parsed = parse(Family::Chat, "", &Bytes::copy_from_slice(body.as_bytes()), &settings());
     assert_eq!(parsed.err(), Some(BypassReason::Unparsable), "{body}");
 }
 
@@ -95,7 +95,7 @@ fn case_41_accounting_fields_do_not_change_the_key() {
 #[test]
 fn users_are_kept_apart_where_the_operator_says_so() {
     let settings = ChatSettings { per_user: true, ..settings() };
-    let partition = |user: &str| parse(Family::Chat, &Bytes::from(asking(user)), &settings).unwrap().partition;
+    let partition = |user: &str| parse(Family::Chat, "", &Bytes::from(asking(user)), &settings).unwrap().partition;
     assert_ne!(partition(r#""user":"u1""#), partition(r#""user":"u2""#));
     assert_ne!(partition(r#""metadata":{"a":"1"}"#), partition(r#""metadata":{"a":"2"}"#));
 }
@@ -244,7 +244,7 @@ fn case_50_what_two_readers_could_understand_differently_is_refused() {
     refused(r#"{"model":"a","model":"b","messages":[{"role":"user","content":"x"}]}"#);
     refused(&with_messages(r#"[{"role":"user","content":"x","content":"y"}]"#));
     let bytes = Bytes::from_static(b"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"\xff\"}]}");
-    assert_eq!(parse(Family::Chat, &bytes, &settings()).err(), Some(BypassReason::Unparsable));
+    assert_eq!(parse(Family::Chat, "", &bytes, &settings()).err(), Some(BypassReason::Unparsable));
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn usage_is_asked_for_by_splice_in_every_form_of_stream_options() {
 fn usage_is_not_asked_for_where_the_operator_or_a_bypass_forbids() {
     let body = Bytes::from(asking(r#""stream":true"#));
     let off = ChatSettings { add_usage: false, ..settings() };
-    let request = parse(Family::Chat, &body, &off).unwrap();
+    let request = parse(Family::Chat, "", &body, &off).unwrap();
     assert_eq!((&request.upstream_body, request.usage_added), (&body, false));
     let bypassed = asking(r#""stream":true,"n":3"#);
     assert_eq!(upstream(&bypassed), (bypassed, false));

@@ -121,7 +121,7 @@ fn errors_have_the_shape_of_the_api() {
         ("upstream_error", "upstream_connect", "api_error"),
         ("cache_error", "only_if_cached_miss", "api_error"),
     ] {
-        let body = error_body(Family::Messages, kind, "bad \"mode\"\n", code);
+        let body = error_body(Family::Messages, http::StatusCode::BAD_REQUEST, kind, "bad \"mode\"\n", code);
         let error = value!({"type": told, "message": "bad \"mode\"\n", "code": code});
         assert_eq!(json(&body), value!({"type": "error", "error": error, "request_id": null}));
     }

@@ -26,7 +26,7 @@ fn apart(a: &str, b: &str) {
 }
 
 fn refused(body: &str) {
-    let parsed = parse(Family::Messages, &Bytes::copy_from_slice(body.as_bytes()), &ChatSettings::default());
+    let parsed = parse(Family::Messages, "", &Bytes::copy_from_slice(body.as_bytes()), &ChatSettings::default());
     assert_eq!(parsed.err(), Some(BypassReason::Unparsable), "{body}");
 }
 
@@ -88,7 +88,7 @@ fn case_41_accounting_fields_do_not_change_the_key_unless_users_are_kept_apart()
     let settings = ChatSettings { per_user: true, ..ChatSettings::default() };
     let partition = |id: &str| {
         let body = Bytes::from(asking(&format!(r#""metadata":{{"user_id":"{id}"}}"#)));
-        parse(Family::Messages, &body, &settings).unwrap().partition
+        parse(Family::Messages, "", &body, &settings).unwrap().partition
     };
     assert_ne!(partition("u1"), partition("u2"));
 }

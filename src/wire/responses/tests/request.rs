@@ -21,7 +21,7 @@ fn apart(a: &Value, b: &Value) {
 }
 
 fn refused(body: &Value) {
-    let parsed = parse(Family::Responses, &Bytes::from(body.to_string()), &ChatSettings::default());
+    let parsed = parse(Family::Responses, "", &Bytes::from(body.to_string()), &ChatSettings::default());
     assert_eq!(parsed.err(), Some(BypassReason::Unparsable), "{body}");
 }
 
@@ -279,7 +279,7 @@ fn case_50_what_two_readers_could_understand_differently_is_refused() {
         br#"{"model":"a","input":[{"role":"user","content":"x","content":"y"}]}"#,
         b"{\"model\":\"m\",\"input\":\"\xff\"}",
     ] {
-        let parsed = parse(Family::Responses, &Bytes::copy_from_slice(body), &ChatSettings::default());
+        let parsed = parse(Family::Responses, "", &Bytes::copy_from_slice(body), &ChatSettings::default());
         assert_eq!(parsed.err(), Some(BypassReason::Unparsable));
     }
 }
@@ -310,7 +310,7 @@ fn what_the_upstream_would_refuse_is_left_to_the_upstream() {
 #[test]
 fn the_upstream_gets_the_clients_own_bytes_without_litellms_cache_member() {
     let body = Bytes::from_static(b" { \"input\" : \"caf\\u00e9\" , \"model\":\"m\",\"stream\":true }\n");
-    let request = parse(Family::Responses, &body, &ChatSettings::default()).unwrap();
+    let request = parse(Family::Responses, "", &body, &ChatSettings::default()).unwrap();
     assert_eq!((&request.upstream_body, &request.plain_body), (&body, &body));
     assert_eq!((request.shape, request.usage_added), (Shape::Stream { include_usage: true }, false));
     let asked = asking(&json!({"cache": {"ttl": 60, "no-cache": true}}));
