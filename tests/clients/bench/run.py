@@ -27,7 +27,7 @@ from tap import Tap
 CLIENTS = Path(__file__).resolve().parent.parent
 # A client that takes longer than this hangs.
 LIMIT_S = 180
-FOREIGN = re.compile(r"^(OPENAI|ANTHROPIC|LITELLM|LANGCHAIN|LANGSMITH|SEMBLANCE|NODE)_|_PROXY$", re.IGNORECASE)
+FOREIGN = re.compile(r"^(OPENAI|ANTHROPIC|OLLAMA|GOOGLE|GEMINI|LITELLM|LANGCHAIN|LANGSMITH|SEMBLANCE|NODE)_|_PROXY$", re.IGNORECASE)
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not FOREIGN.search(name)} | {
     "PYTHONDONTWRITEBYTECODE": "1",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
