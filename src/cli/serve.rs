@@ -46,8 +46,7 @@ fn raise_file_limit(connections: usize) {
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
         tracing::debug!(%error, "cannot raise the limit of open files");
     }
-    // A client's connection may have one to the upstream beside it.
-    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_mul(2);
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX);
     let files = getrlimit(Resource::Nofile).current;
     if let Some(files) = files.filter(|files| *files < wanted) {
         tracing::warn!(
