@@ -462,6 +462,7 @@ fn settings(config: &Config) -> gateway::Settings {
         tenant: config.tenant.clone(),
         allow_anonymous: config.allow_anonymous,
         refresh_ahead: config.refresh_ahead,
+        audits: config.audits,
         finish_without_clients: config.client_gone == ClientGone::Finish,
     }
 }

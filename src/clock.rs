@@ -105,6 +105,12 @@ impl ManualClock {
         let ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.0.fetch_add(ms, Ordering::SeqCst);
     }
+
+    /// Moves the clock back by `by`, as one that was wrong is put right.
+    pub fn set_back(&self, by: Duration) {
+        let ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.0.fetch_sub(ms, Ordering::SeqCst);
+    }
 }
 
 #[cfg(test)]

@@ -227,6 +227,8 @@ pub struct Config {
     pub store_tool_calls: bool,
     /// Entries that are asked for often are refreshed before they are stale.
     pub refresh_ahead: bool,
+    /// Ask some hits by meaning again, as policies say.
+    pub audits: bool,
     /// What happens to a call whose client has gone.
     pub client_gone: ClientGone,
     /// The embedder.

@@ -76,6 +76,8 @@ pub struct Settings {
     pub allow_anonymous: bool,
     /// Refresh entries that are asked for often before they are stale.
     pub refresh_ahead: bool,
+    /// Ask some hits by meaning again, as policies say.
+    pub audits: bool,
     /// When every client of a flight has gone: finish and keep the answer, or cancel.
     pub finish_without_clients: bool,
 }

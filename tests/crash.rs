@@ -16,9 +16,14 @@ use semblance::upstream::http::install_tls;
 use serde_json::json;
 use tempfile::TempDir;
 
-const CYCLES: usize = 20;
 const CLIENTS: usize = 4;
 const POLICY: &str = "category = \"default\"\n[freshness]\nttl = \"1h\"\n[reuse]\ntier = \"exact\"\nwrite = \"through\"\n[match]\npaths = [\"/v1/*\"]\n";
+
+/// Times the gateway is killed.
+#[expect(clippy::disallowed_methods, reason = "a test has no configuration of its own")]
+fn cycles() -> usize {
+    std::env::var("CYCLES").map_or(20, |cycles| cycles.parse().unwrap())
+}
 
 /// A gateway process that is killed when dropped.
 struct Gateway {
@@ -69,7 +74,7 @@ async fn acknowledged_answers_outlive_a_killed_gateway() {
     std::fs::write(dir.path().join("policies/default.toml"), POLICY).unwrap();
     let next = Arc::new(AtomicUsize::new(0));
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
-    for cycle in 0..CYCLES {
+    for cycle in 0..cycles() {
         let gateway = Gateway::start(dir.path());
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| {
@@ -100,7 +105,7 @@ async fn acknowledged_answers_outlive_a_killed_gateway() {
     let gateway = Gateway::start(dir.path());
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let acknowledged = acknowledged.lock().unwrap().clone();
-    assert!(acknowledged.len() >= CYCLES * 5);
+    assert!(acknowledged.len() >= cycles() * 5);
     for number in acknowledged {
         let (status, text) = ask(&client, &gateway.url, number, "only-if-cached").await.unwrap();
         assert_eq!(status, 200, "number {number} was acknowledged and is gone");

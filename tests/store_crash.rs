@@ -28,9 +28,14 @@ use semblance::{
     wire::{Answer, Family},
 };
 
-const CYCLES: u32 = 20;
 const KEYS: u64 = 40;
 const DIRECTORY: &str = "SEMBLANCE_CRASH_TEST_DIR";
+
+/// Times the process is killed.
+#[expect(clippy::disallowed_methods, reason = "a test has no configuration of its own")]
+fn cycles() -> u32 {
+    std::env::var("CYCLES").map_or(20, |cycles| cycles.parse().unwrap())
+}
 
 #[test]
 fn a_killed_writer_leaves_all_it_acknowledged_and_nothing_it_purged() {
@@ -39,7 +44,7 @@ fn a_killed_writer_leaves_all_it_acknowledged_and_nothing_it_purged() {
     }
     let dir = tempfile::tempdir().unwrap();
     let mut told = Told::default();
-    for cycle in 0..CYCLES {
+    for cycle in 0..cycles() {
         let mut child = start_child(dir.path());
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         // At the latest after some lines; whatever is in the pipe by then was acknowledged as well.

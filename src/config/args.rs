@@ -196,6 +196,9 @@ settings! {
     /// One request in the background, at a random moment near the end of the ttl; a question asked seldom has none.
     #[arg(long, env = "SEMBLANCE_REFRESH_AHEAD", value_name = "true|false", hide_short_help = true)]
     refresh_ahead: bool = "refresh_ahead",
+    /// Ask the provider some hits by meaning again in the background, as many as each policy's `audit` says (true)
+    #[arg(long, env = "SEMBLANCE_AUDITS", value_name = "true|false", hide_short_help = true)]
+    audits: bool = "audits",
     /// What happens to an upstream call whose client has gone: finish or cancel
     ///
     /// finish stores the answer, which is paid for. Default: finish.

@@ -73,6 +73,7 @@ impl Check<'_> {
             require_done: typed.require_done.as_ref().is_none_or(|typed| typed.value),
             store_tool_calls: typed.store_tool_calls.as_ref().is_some_and(|typed| typed.value),
             refresh_ahead: typed.refresh_ahead.as_ref().is_none_or(|typed| typed.value),
+            audits: typed.audits.as_ref().is_none_or(|typed| typed.value),
             client_gone: self.choice(
                 "client_gone",
                 typed.client_gone.as_ref(),

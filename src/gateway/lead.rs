@@ -307,7 +307,7 @@ impl Gateway {
         let share = policies.get(&entry.category).unwrap_or_else(|| policies.default_policy()).reuse.audit;
         // A stale answer may differ for its age, which says nothing about the pairing.
         let comparable = matches!(served.outcome, Outcome::Hit(_)) && !job.question.directives.only_if_cached;
-        if comparable && fastrand::f64() < share {
+        if self.parts.settings.audits && comparable && fastrand::f64() < share {
             let reading = Reading { family: job.question.request.family, wants_json: job.question.request.wants_json };
             let pairing = Pairing { entry: Arc::clone(entry), asked: *asked };
             let request = UpstreamRequest { may_fall_back: false, ..upstream_request(job) };

@@ -19,7 +19,8 @@ const POLICY: &str = "category = \"default\"\n[freshness]\nttl = \"1h\"\nstale_w
 const WRONG: &str = "The museum opens at noon and closes when the last visitor has left.";
 
 fn audited(share: f64) -> Setup {
-    Setup::new().policies(&[("default.toml", &format!("{POLICY}audit = {share}\n"))])
+    let setup = Setup::new().config(|config| config.audits = true);
+    setup.policies(&[("default.toml", &format!("{POLICY}audit = {share}\n"))])
 }
 
 async fn books(gateway: &TestGateway) -> Value {

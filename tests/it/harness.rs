@@ -109,8 +109,9 @@ impl Setup {
         config.admin_listen = "127.0.0.1:0".parse().unwrap();
         config.data_dir = dir.path().join("data");
         config.upstream = UpstreamChoice::Demo;
-        // Its moment is random: tests that are about it switch it on.
+        // They come by chance: tests that are about them switch them on.
         config.refresh_ahead = false;
+        config.audits = false;
         Self { config, embedder: SharedMiniLm::get(), store: None, upstream: None, verifier: None, dir }
     }
 
@@ -209,10 +210,22 @@ impl TestGateway {
         self.restart_with(embedder).await
     }
 
+    /// As [`TestGateway::restart`]; `meanwhile` runs while it is stopped.
+    pub(crate) async fn restart_after(self, meanwhile: impl FnOnce()) -> Self {
+        let embedder = Arc::clone(&self.embedder);
+        self.restart_between(embedder, meanwhile).await
+    }
+
     /// As [`TestGateway::restart`], with another embedder.
     pub(crate) async fn restart_with(self, embedder: Arc<dyn Embedder>) -> Self {
+        self.restart_between(embedder, || {}).await
+    }
+
+    async fn restart_between(self, embedder: Arc<dyn Embedder>, meanwhile: impl FnOnce()) -> Self {
         let Self { app, script, hand, clock, model, config, dir, .. } = self;
         assert_eq!(app.drain().await, Vec::<&str>::new());
+        // It holds the last handle on the store.
+        meanwhile();
         let setup = Setup { config, embedder, store: None, upstream: None, verifier: None, dir };
         setup.start_with(clock, hand, model, script).await
     }

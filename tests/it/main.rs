@@ -13,6 +13,7 @@ mod completions; // legacy completions
 mod control; // Cache-Control and our own request headers
 mod embeddings; // batches, element by element
 mod errors; // what clients see when something is wrong
+mod faults; // when things break: a row of the README's table each
 mod flight; // one upstream call for many
 mod freshness; // ttl, stale windows, hot reload of policies
 mod gemini; // recording and replay of Gemini

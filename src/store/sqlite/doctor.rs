@@ -1,11 +1,13 @@
 //! Proves that what is stored could be served: structure, links, bodies and vectors.
 //!
 //! Without repair nothing is changed, and a store in use can be examined. Repair needs the directory's lock, removes
-//! what is damaged and nothing else, and says what it removed.
+//! what is damaged and nothing else, and says what it removed; a file whose pages cannot all be read is built anew.
+
+mod salvage;
 
 use std::{collections::HashMap, fmt, fs::File, path::Path};
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use super::{codec, read, schema, write};
 use crate::{entry::EntryId, store::StoreError};
@@ -73,6 +75,8 @@ pub enum Repair {
     VectorRemoved,
     /// The indexes were built again.
     Reindexed,
+    /// The file was built again of what could be read.
+    Rebuilt,
 }
 
 impl DoctorReport {
@@ -118,6 +122,7 @@ impl fmt::Display for Problem {
             Some(Repair::RowRemoved) => " (row removed)",
             Some(Repair::VectorRemoved) => " (vector removed)",
             Some(Repair::Reindexed) => " (indexes rebuilt)",
+            Some(Repair::Rebuilt) => " (file rebuilt of what could be read)",
         })
     }
 }
@@ -133,14 +138,36 @@ pub fn doctor(dir: &Path, repair: bool) -> Result<DoctorReport, StoreError> {
         return Err(StoreError::Directory { path: dir.display().to_string(), source });
     }
     let _lock = if repair { Some(schema::lock(dir)?) } else { None };
-    let schema = schema::check_version(&path)?;
+    let mut report = examine(&path, repair)?;
+    if repair
+        && report.problems.iter().any(|problem| problem.kind == ProblemKind::Structure && problem.repair.is_none())
+    {
+        let lossy = salvage::rebuild(dir)?;
+        let mut damaged = std::mem::take(&mut report.problems);
+        damaged.retain(|problem| problem.kind == ProblemKind::Structure);
+        damaged.iter_mut().for_each(|problem| problem.repair = Some(Repair::Rebuilt));
+        damaged.extend(lossy.into_iter().map(|table| Problem {
+            kind: ProblemKind::Structure,
+            entry: None,
+            detail: format!("some rows of {table} could not be read"),
+            repair: Some(Repair::Rebuilt),
+        }));
+        report = examine(&path, repair)?;
+        damaged.append(&mut report.problems);
+        report.problems = damaged;
+    }
+    Ok(report)
+}
+
+fn examine(path: &Path, repair: bool) -> Result<DoctorReport, StoreError> {
+    let schema = schema::check_version(path)?;
     let conn = if repair {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(&path, flags)?;
+        let conn = Connection::open_with_flags(path, flags)?;
         conn.execute_batch("PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA synchronous = FULL")?;
         conn
     } else {
-        schema::open_reader(&path)?
+        schema::open_reader(path)?
     };
     let mut report = DoctorReport {
         path: path.display().to_string(),
@@ -154,8 +181,17 @@ pub fn doctor(dir: &Path, repair: bool) -> Result<DoctorReport, StoreError> {
         let behavior = if repair { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
         // One snapshot: a gateway that goes on writing must not look like damage.
         let tx = Transaction::new_unchecked(&conn, behavior)?;
-        Examination { conn: &tx, repair, report: &mut report }.run()?;
-        tx.commit()?;
+        let examined = Examination { conn: &tx, repair, report: &mut report }.run();
+        match examined.and_then(|()| Ok(tx.commit()?)) {
+            Ok(()) => {}
+            // Nothing behind a page that cannot be read is examined, and nothing before it changed.
+            Err(StoreError::Database(error)) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+                report.problems.iter_mut().for_each(|problem| problem.repair = None);
+                let (kind, detail) = (ProblemKind::Structure, format!("not all pages can be read: {error}"));
+                report.problems.push(Problem { kind, entry: None, detail, repair: None });
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(report)
 }
