@@ -114,7 +114,7 @@ pub struct Limits {
     pub bodies_bytes: usize,
     /// Open connections of apps; more get 503 and are closed.
     pub connections: usize,
-    /// A client that takes nothing of its answer for this long is dropped.
+    /// A client that sends nothing of its body, or takes nothing of its answer, for this long is dropped.
     pub client_stall: Duration,
 }
 

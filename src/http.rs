@@ -9,6 +9,7 @@ pub mod error;
 mod intake;
 mod proxy;
 pub mod serve;
+mod soundness;
 
 use std::sync::Arc;
 

@@ -168,7 +168,7 @@ settings! {
     /// Fetches running or being read at the same time (4096); more go upstream without the cache
     #[arg(long, env = "SEMBLANCE_LIMITS_FLIGHTS", value_name = "N", hide_short_help = true)]
     limits_flights: u64 = "limits.flights",
-    /// Drop a client that takes nothing of its answer for this long (60000)
+    /// Drop a client that sends nothing of its body, or takes nothing of its answer, for this long (60000)
     #[arg(long, env = "SEMBLANCE_LIMITS_CLIENT_STALL_MS", value_name = "MS", hide_short_help = true)]
     limits_client_stall_ms: u64 = "limits.client_stall_ms",
     /// Followers of one running fetch (8192); more go upstream on their own

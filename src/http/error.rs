@@ -28,6 +28,12 @@ pub enum ClientError {
     /// The client broke its own body.
     #[error("request body ended early")]
     BodyBroken,
+    /// The client sent nothing more of its body for too long.
+    #[error("the rest of the request body did not come in time (limits.client_stall_ms)")]
+    BodyStalled,
+    /// Two readers could take the request for different ones.
+    #[error("{0}")]
+    Unsound(&'static str),
     /// The body is not in the coding that its headers name.
     #[error("request body is not valid {coding}, which its content-encoding says it is")]
     BodyUndecodable {
@@ -61,6 +67,8 @@ impl ClientError {
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "authentication_error", "no_credential"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", "body_too_large"),
             Self::BodyBroken => (StatusCode::BAD_REQUEST, "invalid_request_error", "body_broken"),
+            Self::BodyStalled => (StatusCode::REQUEST_TIMEOUT, "invalid_request_error", "body_stalled"),
+            Self::Unsound(_) => (StatusCode::BAD_REQUEST, "invalid_request_error", "unsound_request"),
             Self::BodyUndecodable { .. } => (StatusCode::BAD_REQUEST, "invalid_request_error", "body_undecodable"),
             Self::BadDirective(_) => (StatusCode::BAD_REQUEST, "invalid_request_error", "bad_directive"),
             Self::OnlyIfCached => (StatusCode::GATEWAY_TIMEOUT, "cache_error", "only_if_cached_miss"),
@@ -101,6 +109,10 @@ impl ClientError {
             // Stops the official SDKs from asking three times (wire.md section 0, finding 9).
             Self::OnlyIfCached => {
                 headers.insert("x-should-retry", HeaderValue::from_static("false"));
+            }
+            // What is left of the request would be read as the next one.
+            Self::BodyBroken | Self::BodyStalled | Self::Unsound(_) => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Self::Overloaded => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -3,10 +3,13 @@
 //! Invariants: never more than the cacheable size is held, decoded or not; what the cache does not read goes on byte for
 //! byte, its content coding included.
 
+use std::time::Duration;
+
 use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, header};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     coding::{Announced, Coding, Undecodable},
@@ -23,7 +26,9 @@ use crate::{
 /// Of a refused body at most this much is read, and no longer than [`DISCARD_TIME`].
 const DISCARD_BYTES: usize = 64 << 20;
 /// See [`DISCARD_BYTES`].
-const DISCARD_TIME: std::time::Duration = std::time::Duration::from_secs(10);
+const DISCARD_TIME: Duration = Duration::from_secs(10);
+/// A small body may come in so many times what one piece of it may take.
+const STALLS: u32 = 4;
 /// Bodies up to this many bytes are read before they are passed on.
 const SMALL_BODY: usize = 64 << 10;
 
@@ -47,7 +52,7 @@ pub(super) async fn read(headers: &mut HeaderMap, body: Body, gateway: &Gateway)
         // Who waits for leave to send is simply told no.
         if !headers.contains_key(header::EXPECT) {
             // A refusal that comes while the client still sends would reach it as a broken connection.
-            let _ = tokio::time::timeout(DISCARD_TIME, discard(body)).await;
+            let _ = timeout(DISCARD_TIME, discard(body)).await;
         }
         return Intake::Refused(too_large);
     }
@@ -55,7 +60,7 @@ pub(super) async fn read(headers: &mut HeaderMap, body: Body, gateway: &Gateway)
         Announced::Plain => None,
         Announced::Coded(coding) => Some(coding),
         Announced::Unreadable => {
-            return match hand_on(body, length).await {
+            return match hand_on(body, length, limits.client_stall).await {
                 Ok(body) => Intake::PassOn(body, BypassReason::Encoded),
                 Err(error) => Intake::Refused(error),
             };
@@ -64,9 +69,11 @@ pub(super) async fn read(headers: &mut HeaderMap, body: Body, gateway: &Gateway)
     // As much as is held at worst; a coded body's length says nothing of its plain one's.
     let at_worst = length.filter(|_| coding.is_none()).unwrap_or(usize::MAX).min(limits.cacheable_body_bytes);
     let Some(room) = gateway.room_for_body(at_worst) else {
-        return Intake::PassOn(UpstreamBody::Stream(body_stream(body.into_data_stream())), BypassReason::Overloaded);
+        let body = body_stream(body.into_data_stream(), limits.client_stall);
+        return Intake::PassOn(UpstreamBody::Stream(body), BypassReason::Overloaded);
     };
-    match (collect(body, limits.cacheable_body_bytes).await, coding) {
+    match (collect(body, limits.cacheable_body_bytes, limits.client_stall).await, coding) {
+        (Collected::Stalled, _) => Intake::Refused(ClientError::BodyStalled),
         (Collected::Broken, _) => Intake::Refused(ClientError::BodyBroken),
         (Collected::TooLarge(body), _) => Intake::PassOn(UpstreamBody::Stream(body), BypassReason::BodyTooLarge),
         (Collected::Whole(body), None) => Intake::Readable(room.hold(body)),
@@ -92,18 +99,20 @@ async fn decode(coding: Coding, body: Bytes, limits: &Limits) -> Result<Option<V
     decoding.await.unwrap_or_else(|gone| Err(Undecodable::Damaged(std::io::Error::other(gone))))
 }
 
-/// A body for the upstream, byte for byte. A small one of a known `length` is cheaper sent whole than streamed.
-pub(super) async fn hand_on(body: Body, length: Option<usize>) -> Result<UpstreamBody, ClientError> {
+/// A body for the upstream, byte for byte; no longer than `stall` is waited for any piece of it. A small one of a known
+/// `length` is cheaper sent whole than streamed.
+pub(super) async fn hand_on(body: Body, length: Option<usize>, stall: Duration) -> Result<UpstreamBody, ClientError> {
     if http_body::Body::is_end_stream(&body) {
         return Ok(UpstreamBody::Whole(Bytes::new()));
     }
     if length.is_none_or(|length| length > SMALL_BODY) {
-        return Ok(UpstreamBody::Stream(body_stream(body.into_data_stream())));
+        return Ok(UpstreamBody::Stream(body_stream(body.into_data_stream(), stall)));
     }
-    match collect(body, SMALL_BODY).await {
+    match collect(body, SMALL_BODY, stall).await {
         Collected::Whole(body) => Ok(UpstreamBody::Whole(body)),
         Collected::TooLarge(body) => Ok(UpstreamBody::Stream(body)),
         Collected::Broken => Err(ClientError::BodyBroken),
+        Collected::Stalled => Err(ClientError::BodyStalled),
     }
 }
 
@@ -112,8 +121,17 @@ pub(super) fn declared_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn body_stream(data: BodyDataStream) -> stream::BoxStream<'static, Result<Bytes, BodyError>> {
-    data.map(|chunk| chunk.map_err(|error| BodyError(error.to_string()))).boxed()
+fn body_stream(data: BodyDataStream, stall: Duration) -> stream::BoxStream<'static, Result<Bytes, BodyError>> {
+    stream::unfold(Some(data), move |data| async move {
+        let mut data = data?;
+        match timeout(stall, data.next()).await {
+            Ok(Some(Ok(piece))) => Some((Ok(piece), Some(data))),
+            Ok(Some(Err(error))) => Some((Err(BodyError(error.to_string())), None)),
+            Ok(None) => None,
+            Err(_) => Some((Err(BodyError("the rest of the request body did not come in time".to_owned())), None)),
+        }
+    })
+    .boxed()
 }
 
 async fn discard(body: Body) {
@@ -130,15 +148,24 @@ enum Collected {
     Whole(Bytes),
     TooLarge(stream::BoxStream<'static, Result<Bytes, BodyError>>),
     Broken,
+    Stalled,
 }
 
-/// Reads the body up to `limit`; a longer one comes back as a stream that starts with what was read.
-async fn collect(body: Body, limit: usize) -> Collected {
+/// Reads the body up to `limit`, waiting no longer than `stall` for a piece and [`STALLS`] times that for all of it; a
+/// longer one comes back as a stream that starts with what was read.
+async fn collect(body: Body, limit: usize, stall: Duration) -> Collected {
+    let end = Instant::now() + stall.saturating_mul(STALLS);
     let mut data = body.into_data_stream();
     let mut first: Option<Bytes> = None;
     let mut joined = BytesMut::new();
-    while let Some(chunk) = data.next().await {
-        let Ok(chunk) = chunk else { return Collected::Broken };
+    loop {
+        let piece = timeout_at(end.min(Instant::now() + stall), data.next());
+        let chunk = match piece.await {
+            Ok(Some(Ok(chunk))) => chunk,
+            Ok(Some(Err(_))) => return Collected::Broken,
+            Ok(None) => break,
+            Err(_) => return Collected::Stalled,
+        };
         match first.take() {
             None if joined.is_empty() => first = Some(chunk),
             None => joined.extend_from_slice(&chunk),
@@ -149,7 +176,7 @@ async fn collect(body: Body, limit: usize) -> Collected {
         }
         if joined.len().max(first.as_ref().map_or(0, Bytes::len)) > limit {
             let read = first.unwrap_or_else(|| joined.freeze());
-            return Collected::TooLarge(stream::iter([Ok(read)]).chain(body_stream(data)).boxed());
+            return Collected::TooLarge(stream::iter([Ok(read)]).chain(body_stream(data, stall)).boxed());
         }
     }
     Collected::Whole(first.unwrap_or_else(|| joined.freeze()))

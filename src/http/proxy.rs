@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, header, request::Parts};
 use super::{
     coding::Coding,
     intake::{self, Intake},
+    soundness,
 };
 use crate::{
     gateway::{Call, Gateway, Reply, ReplyBody},
@@ -53,6 +54,9 @@ pub(super) async fn ollama(State(gateway): State<Arc<Gateway>>, request: Request
 
 /// Any provider's model lists, and Gemini's models asked for content: a plain `GET` goes through the cache, anything else passes through.
 pub(super) async fn models(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    if let Some(refusal) = refusal(&request) {
+        return respond(refusal, None).await;
+    }
     if request.method() == Method::POST && Asked::of(request.uri().path()).is_some() {
         return answer(gateway, request, Family::Gemini).await;
     }
@@ -66,6 +70,9 @@ pub(super) async fn models(State(gateway): State<Arc<Gateway>>, request: Request
 
 /// A protocol whose `POST` goes through the cache; other methods pass through.
 async fn answer(gateway: Arc<Gateway>, request: Request<Body>, family: Family) -> Response {
+    if let Some(refusal) = refusal(&request) {
+        return respond(refusal, None).await;
+    }
     if request.method() != Method::POST {
         return pass_through(State(gateway), request).await;
     }
@@ -83,14 +90,23 @@ async fn answer(gateway: Arc<Gateway>, request: Request<Body>, family: Family) -
 
 /// Everything else: streamed to the upstream and back.
 pub(super) async fn pass_through(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    if let Some(refusal) = refusal(&request) {
+        return respond(refusal, None).await;
+    }
     let (parts, body) = request.into_parts();
     let length = intake::declared_length(&parts.headers);
     let call = call(parts, None, Bytes::new());
-    let reply = match intake::hand_on(body, length).await {
+    let reply = match intake::hand_on(body, length, gateway.limits().client_stall).await {
         Ok(body) => Box::pin(gateway.forward(call, body, BypassReason::Passthrough)).await,
         Err(error) => error.reply(call.spoken()),
     };
     respond(reply, None).await
+}
+
+/// What a request that is not sound is told, in the protocol that its path speaks.
+fn refusal(request: &Request<Body>) -> Option<Reply> {
+    let spoken = || Family::spoken(request.uri().path(), request.headers());
+    soundness::fault(request).map(|error| error.reply(spoken()))
 }
 
 fn call(parts: Parts, family: Option<Family>, body: Bytes) -> Call {

@@ -2,10 +2,15 @@
 //!
 //! The caller owns the socket and the stop signal. Nagle's algorithm is off: a token must not wait for the next one.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::Router;
-use futures_util::FutureExt;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{
@@ -21,6 +26,7 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 use super::error::ClientError;
 use crate::{
@@ -29,6 +35,10 @@ use crate::{
     wire::Family,
 };
 
+/// An HTTP/2 client is asked this often whether it is still there,
+const PING_INTERVAL: Duration = Duration::from_secs(60);
+/// and must answer within this time.
+const PING_PATIENCE: Duration = Duration::from_secs(20);
 /// A client must send its request's headers within this time.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A client must end its TLS handshake within this time.
@@ -141,25 +151,41 @@ async fn secure(tls: TlsAcceptor, stream: TcpStream, stop: CancellationToken) ->
     None
 }
 
-/// Answers the requests of a connection. No `async fn`, which would hold the connection's state twice.
-fn speak(
+/// Answers the requests of a connection.
+async fn speak(
     stream: impl AsyncRead + AsyncWrite + Send + 'static,
     stall: Option<Duration>,
     router: Router,
     watcher: Watcher,
-) -> impl Future<Output = ()> {
+) {
     let mut stream = Box::pin(TimeoutStream::new(stream));
     stream.as_mut().set_write_timeout_pinned(stall);
-    let service = TowerToHyperService::new(router);
+    let asked = Arc::new(AtomicBool::new(false));
+    let service = TowerToHyperService::new(router.map_request({
+        let asked = Arc::clone(&asked);
+        move |request| {
+            asked.store(true, Ordering::Relaxed);
+            request
+        }
+    }));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    builder.http2().timer(TokioTimer::new());
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    watcher.watch(connection).map(|ended| {
-        if let Err(error) = ended {
-            tracing::debug!(%error, "connection ended");
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING_INTERVAL)).keep_alive_timeout(PING_PATIENCE);
+    let connection = watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        // Of either version's clients, and before it is known which one speaks.
+        () = tokio::time::sleep(HEADER_TIMEOUT) => {
+            if !asked.load(Ordering::Relaxed) {
+                return tracing::debug!("a connection without a request is closed");
+            }
+            connection.await
         }
-    })
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod abuse; // what nobody sends by accident
 mod admin; // the control plane
 mod audit; // wrong hits: found, blocked, counted, and the category tripped
 mod chat; // recording and replay of chat completions
