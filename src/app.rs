@@ -419,6 +419,10 @@ fn connect(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> Result<Arc
         (Family::Ollama, &None, config::OLLAMA),
     ];
     for (family, own, public) in families {
+        // Ollama asks nobody who they are: who may reach this gateway from elsewhere must not reach one on this machine.
+        if family == Family::Ollama && !config.listen.ip().is_loopback() {
+            continue;
+        }
         match (own, &config.upstream) {
             (Some(choice), _) | (None, choice @ UpstreamChoice::Providers) => {
                 routes = routes.family(family, one(choice, public, &usual)?);

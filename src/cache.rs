@@ -7,6 +7,8 @@
 mod blocked;
 pub mod hot;
 mod purges;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashSet,

@@ -8,7 +8,7 @@
 //! not take it back.
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 pub mod failing;
 pub mod sqlite;
 pub mod verdicts;
