@@ -3,14 +3,7 @@
 //! Nothing is bound before the configuration is known to be good, and nothing is written before both listeners are
 //! bound: a start that fails leaves everything as it was.
 
-use std::{
-    fs,
-    io::{self, Write},
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +24,7 @@ use crate::{
     http::{self, serve::Door},
     index::partitions::{self, Partitions},
     jobs,
-    key::PrincipalKey,
+    keys::{self, Keyring},
     matcher::{
         Matcher, MatcherSettings,
         verifier::{self, MiniLmVerifier, Verifier},
@@ -55,8 +48,6 @@ use crate::{
     wire::{Family, RecordSettings, chat::ChatSettings},
 };
 
-/// The key that turns credentials into principals.
-const KEY_FILE: &str = "principal.key";
 /// Pairs that people marked wrong, as replay cases.
 const FEEDBACK_FILE: &str = "feedback.jsonl";
 /// Tokens that every remote embedder can be trusted to read.
@@ -112,9 +103,9 @@ pub enum StartError {
     #[error("embedder.url is not a URL; write it like http://127.0.0.1:9000/v1")]
     EmbedderUrl,
     /// The principal key cannot be read or made.
-    #[error("the key file {path} cannot be used: {source}; it must be 32 bytes, readable by this user only")]
+    #[error("principal.key in {path} cannot be used: {source}; it must be 32 bytes, readable by this user only")]
     Key {
-        /// The file.
+        /// The data directory.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -330,6 +321,8 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
     if let Err(error) = jobs::rebuild_index(store.as_ref(), &cache, embedder.fingerprint()).await {
         tracing::warn!(reason = error.reason(), %error, "index not rebuilt, semantic hits start empty");
     }
+    let principal_key = keys::principal_key(&config.data_dir)
+        .map_err(|source| StartError::Key { path: config.data_dir.clone(), source })?;
     let gateway = Gateway::new(gateway::Parts {
         cache,
         embedder,
@@ -339,7 +332,8 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
         clock: seams.clock,
         tasks: tasks.clone(),
         metrics,
-        principal_key: principal_key(&config.data_dir)?,
+        keys: Keyring::new(&config.data_dir, principal_key.clone()),
+        principal_key,
         settings: settings(config),
         oversight: oversight(config)?,
     });
@@ -465,6 +459,7 @@ fn settings(config: &Config) -> gateway::Settings {
         },
         tenant: config.tenant.clone(),
         allow_anonymous: config.allow_anonymous,
+        require_keys: config.require_keys,
         refresh_ahead: config.refresh_ahead,
         audits: config.audits,
         finish_without_clients: config.client_gone == ClientGone::Finish,
@@ -491,31 +486,4 @@ pub(crate) fn matcher_settings(config: &Config) -> MatcherSettings {
         candidates: config.matcher.candidates,
         verified: VERIFIED,
     }
-}
-
-/// Reads the key, or makes it at the first start. A new file is complete before it has its name.
-fn principal_key(dir: &Path) -> Result<PrincipalKey, StartError> {
-    let path = dir.join(KEY_FILE);
-    let key = match fs::read(&path) {
-        Ok(bytes) => <[u8; 32]>::try_from(bytes).map_err(|_| io::Error::other("it has another length")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => make_key(dir, &path),
-        Err(error) => Err(error),
-    };
-    key.map(PrincipalKey::from_bytes).map_err(|source| StartError::Key { path, source })
-}
-
-fn make_key(dir: &Path, path: &Path) -> io::Result<[u8; 32]> {
-    let mut key = [0u8; 32];
-    getrandom::fill(&mut key).map_err(io::Error::other)?;
-    fs::create_dir_all(dir)?;
-    let temporary = path.with_extension("new");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&temporary)?;
-    file.write_all(&key)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    Ok(key)
 }

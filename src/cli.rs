@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod feedback;
+mod keys;
 mod output;
 mod purge;
 mod replay;
@@ -60,6 +61,8 @@ enum Command {
     Purge(purge::Args),
     /// Say of a served answer that it was wrong, stale or unsafe.
     Feedback(feedback::Args),
+    /// Make, list and revoke the gateway's own keys, so that apps need none of a provider.
+    Keys(keys::Args),
 }
 
 /// Parses the process's arguments and runs the command they name.
@@ -75,6 +78,7 @@ pub fn run() -> ExitCode {
         Command::Tune(args) => tune::run(&args),
         Command::Purge(args) => purge::run(args),
         Command::Feedback(args) => feedback::run(args),
+        Command::Keys(args) => keys::run(args),
     };
     match result {
         Ok(code) => code,

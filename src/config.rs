@@ -211,6 +211,8 @@ pub struct Config {
     pub tenant: String,
     /// True when requests without a credential may use the cache, in a scope of their own.
     pub allow_anonymous: bool,
+    /// True when every request must carry a key of the gateway's own.
+    pub require_keys: bool,
     /// Logging.
     pub log: LogConfig,
     /// Bounds.
@@ -262,6 +264,12 @@ impl Config {
     pub fn resolve(args: &ServeArgs, file: ConfigFile) -> Result<Self, Vec<Problem>> {
         resolve::resolve(args, file, Vec::new(), &environment)
     }
+}
+
+/// The data directory of commands that work on it beside a gateway: as given, as the settings file says, or the default.
+pub fn data_dir(given: Option<PathBuf>, config: Option<&std::path::Path>) -> PathBuf {
+    let in_file = || ConfigFile::find(config).0.data_dir.map(|typed| typed.value);
+    given.or_else(in_file).unwrap_or_else(|| DATA_DIR.into())
 }
 
 /// Whether the user wants colours at all (<https://no-color.org>).

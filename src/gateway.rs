@@ -37,13 +37,14 @@ use crate::{
     embed::Embedder,
     http::error::ClientError,
     key::PrincipalKey,
+    keys::{self, Holder, Keyring, Refusal, Right},
     matcher::Matcher,
     metrics::Metrics,
     outcome::{BypassReason, Outcome},
     policy::{Examples, PolicyWatch},
     tasks::Tasks,
     upstream::{Upstream, UpstreamBody},
-    wire::{Family, RecordSettings, chat::ChatSettings, directives::Directives},
+    wire::{Family, RecordSettings, chat::ChatSettings},
 };
 pub use audit::Auditor;
 use flight::{FlightKey, Flights, Joined, Leader, Reader};
@@ -74,6 +75,8 @@ pub struct Settings {
     pub tenant: String,
     /// Serve requests without a credential, in a scope of their own.
     pub allow_anonymous: bool,
+    /// Refuse requests that carry no key of the gateway's own.
+    pub require_keys: bool,
     /// Refresh entries that are asked for often before they are stale.
     pub refresh_ahead: bool,
     /// Ask some hits by meaning again, as policies say.
@@ -106,6 +109,8 @@ pub struct Call {
     pub headers: HeaderMap,
     /// Body as sent; empty when it is streamed beside.
     pub body: Bytes,
+    /// Who holds the key of the gateway's own that it carried; nothing of that key is left in it.
+    pub holder: Option<Arc<Holder>>,
 }
 
 impl Call {
@@ -126,10 +131,20 @@ impl Call {
         self
     }
 
+    /// Whether whoever sent it may do this; the holder of a provider's key may do all that a policy allows.
+    fn may(&self, right: Right) -> bool {
+        may(self.holder.as_deref(), right)
+    }
+
     /// The protocol that its client understands errors in.
     pub fn spoken(&self) -> Family {
         self.family.unwrap_or_else(|| Family::spoken(&self.path_and_query, &self.headers))
     }
+}
+
+/// Whether a key gives this right, where it is one of the gateway's own.
+fn may(holder: Option<&Holder>, right: Right) -> bool {
+    holder.is_none_or(|holder| holder.may(right))
 }
 
 /// Everything a gateway works with; the composition root makes one.
@@ -153,6 +168,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Turns credentials into principals.
     pub principal_key: PrincipalKey,
+    /// The gateway's own keys.
+    pub keys: Keyring,
     /// The rest.
     pub settings: Settings,
     /// Shadow mode, feedback and judge.
@@ -290,10 +307,10 @@ impl Gateway {
     }
 
     /// Answers a request of a cacheable protocol.
-    pub async fn answer(self: &Arc<Self>, call: Call) -> Reply {
+    pub async fn answer(self: &Arc<Self>, mut call: Call) -> Reply {
         let mut ticket = Ticket::open(self, &call);
-        if self.is_overloaded() {
-            let reply = ticket.refused(&ClientError::Overloaded);
+        if let Err(error) = self.let_in(&mut call) {
+            let reply = ticket.refused(&error);
             return ticket.close(self, reply);
         }
         // Boxed and gone before the wait for an answer begins: thousands may wait at once.
@@ -317,24 +334,41 @@ impl Gateway {
     }
 
     /// Passes a request through untouched, its body streamed.
-    pub async fn forward(self: &Arc<Self>, call: Call, body: UpstreamBody, why: BypassReason) -> Reply {
+    pub async fn forward(self: &Arc<Self>, mut call: Call, body: UpstreamBody, why: BypassReason) -> Reply {
         let mut ticket = Ticket::open(self, &call);
-        // Where no cache is asked, who asks is the upstream's business: a preflight carries no credential.
-        let known = if why == BypassReason::Passthrough { Ok(()) } else { self.may_go_uncached(&call) };
+        let known = self.let_in(&mut call).and_then(|()| match why {
+            // Where no cache is asked, who asks is the upstream's business: a preflight carries no credential.
+            BypassReason::Passthrough => Ok(()),
+            _ => self.may_go_uncached(&call),
+        });
         let reply = match known {
-            Ok(()) if self.is_overloaded() => ticket.refused(&ClientError::Overloaded),
             Ok(()) => self.pipe(call, body, Outcome::Bypass(why), &mut ticket).await,
             Err(error) => ticket.refused(&error),
         };
         ticket.close(self, reply)
     }
 
+    /// The first check of every request: whether there is room for it, and whose key of ours it carries, which is then in
+    /// `call.holder` and nowhere else.
+    fn let_in(&self, call: &mut Call) -> Result<(), ClientError> {
+        if self.is_overloaded() {
+            return Err(ClientError::Overloaded);
+        }
+        match keys::presented::key(&call.headers, identity::query(&call.path_and_query))? {
+            Some(key) => {
+                call.holder = Some(Arc::new(self.parts.keys.holder(&key, self.parts.clock.now())?));
+                keys::presented::take_out(&mut call.headers, &mut call.path_and_query);
+                Ok(())
+            }
+            None if self.parts.settings.require_keys => Err(ClientError::Key(Refusal::Missing)),
+            None => Ok(()),
+        }
+    }
+
     /// Whether a request of a cacheable protocol may go upstream with its body unread.
     fn may_go_uncached(&self, call: &Call) -> Result<(), ClientError> {
         self.identify(call)?;
-        let asked = Directives::from_headers(&call.headers);
-        let asked = asked.map_err(|error| ClientError::BadDirective(error.to_string()))?;
-        if asked.only_if_cached { Err(ClientError::OnlyIfCached) } else { Ok(()) }
+        if self.directives(call)?.only_if_cached { Err(ClientError::OnlyIfCached) } else { Ok(()) }
     }
 
     /// Room in memory for a request body of up to `bytes`, until the returned guard is dropped; `None` when the bodies

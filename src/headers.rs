@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-pub use cache_status::{CacheFacts, Stored, append_cache_status, cache_status};
+pub use cache_status::{CacheFacts, Stored, UNTRUSTED, append_cache_status, cache_status};
 
 /// Our one grep-able outcome header: `hit-exact`, `hit-semantic`, `stale`, `miss`, `collapsed` or `bypass`.
 pub const CACHE: HeaderName = HeaderName::from_static("x-semblance-cache");
@@ -257,7 +257,18 @@ pub fn is_credential(parameter: &str) -> bool {
     PARAMETERS.iter().any(|known| known.as_bytes() == name)
 }
 
-fn unescaped(text: &str) -> Vec<u8> {
+/// Leaves of the parameters in a query those that `keep` says, as they are.
+pub fn retain_parameters(path_and_query: &mut String, keep: impl Fn(&str) -> bool) {
+    let Some((path, query)) = path_and_query.split_once('?') else { return };
+    let kept: Vec<&str> = query.split('&').filter(|parameter| keep(parameter)).collect();
+    let kept = kept.join("&");
+    if kept.len() < query.len() {
+        *path_and_query = if kept.is_empty() { path.to_owned() } else { format!("{path}?{kept}") };
+    }
+}
+
+/// The bytes that a part of a URL stands for.
+pub(crate) fn unescaped(text: &str) -> Vec<u8> {
     let (mut rest, mut plain) = (text.as_bytes(), Vec::with_capacity(text.len()));
     while let Some((byte, after)) = rest.split_first() {
         let digits = after.get(..2).filter(|_| *byte == b'%').and_then(|digits| std::str::from_utf8(digits).ok());

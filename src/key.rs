@@ -6,6 +6,8 @@
 
 use std::{fmt, sync::LazyLock};
 
+use ring::hmac;
+
 macro_rules! digest_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -112,6 +114,19 @@ impl PrincipalKey {
     /// Wraps the secret's bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// HMAC-SHA-256 (RFC 2104) of `bytes` under this secret, apart from that of the same bytes under another `label`.
+    pub fn mac(&self, label: &str, bytes: &[u8]) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
+        let mut context = hmac::Context::with_key(&key);
+        context.update(&(label.len() as u64).to_le_bytes());
+        context.update(label.as_bytes());
+        context.update(bytes);
+        let mut mac = [0u8; 32];
+        // HMAC-SHA-256 gives 32 bytes.
+        mac.iter_mut().zip(context.sign().as_ref()).for_each(|(to, from)| *to = *from);
+        mac
     }
 
     /// The principal behind a credential, which is the raw value of the header that carried it.

@@ -47,6 +47,7 @@ pub mod http;
 pub mod index;
 pub mod jobs;
 pub mod key;
+pub mod keys;
 pub mod matcher;
 pub mod metrics;
 pub mod model;

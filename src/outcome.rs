@@ -165,6 +165,8 @@ reasons! {
         Purged => "purged",
         /// The policy does not store (`write = "around"` or ttl zero).
         Policy => "policy",
+        /// The gateway's key that asked may not write.
+        KeyScope => "key-scope",
         /// A fallback upstream gave it, and the request's scope names another.
         FallbackUpstream => "fallback-upstream",
         /// The answer holds personal data, which the category's policy keeps out.

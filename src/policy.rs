@@ -45,12 +45,29 @@ pub struct Reuse {
     pub max_wrong_hits: f64,
     /// Who may be served.
     pub scope: Sharing,
+    /// Names of the keys whose answers others may be served, where not everybody's are.
+    pub writers: Option<Vec<String>>,
     /// When an answer is on disk.
     pub write: Write,
     /// Share of semantic hits asked again upstream in the background, 0 to 1.
     pub audit: f64,
     /// Cost of one wrong answer in US dollars, where the product manager gave one.
     pub cost_of_wrong_usd: Option<f64>,
+}
+
+impl Reuse {
+    /// Whether others may be served what the holder of this name, or somebody without one, has led to.
+    pub fn trusts(&self, writer: Option<&str>) -> bool {
+        let named = |writers: &Vec<String>| writer.is_some_and(|writer| writers.iter().any(|known| known == writer));
+        self.writers.as_ref().is_none_or(named)
+    }
+
+    /// Whether it trusts nobody whom `other` does not.
+    fn trusts_no_more_than(&self, other: &Self) -> bool {
+        let Some(theirs) = &other.writers else { return true };
+        let few = |own: &Vec<String>| own.iter().all(|name| theirs.contains(name));
+        self.scope == Sharing::Credential || self.writers.as_ref().is_some_and(few)
+    }
 }
 
 /// One category's policy, ready to use.
@@ -94,7 +111,7 @@ impl Policy {
     }
 
     /// Whether using this policy in place of `other` loosens nothing: not the ttl, the time stale, the tier, the
-    /// budget of wrong hits, who may be served, nor what becomes of personal data (I9).
+    /// budget of wrong hits, who may be served, whose answers are, nor what becomes of personal data (I9).
     pub fn is_at_least_as_strict_as(&self, other: &Self) -> bool {
         let (own, its) = (&self.reuse, &other.reuse);
         let oldest = |p: &Self| p.freshness.ttl.saturating_add(p.freshness.longest_stale());
@@ -104,6 +121,7 @@ impl Policy {
                 && own.tier >= its.tier
                 && (own.tier == Tier::Exact || own.max_wrong_hits <= its.max_wrong_hits)
                 && own.scope <= its.scope
+                && own.trusts_no_more_than(its)
                 && self.privacy.is_at_least_as_strict_as(other.privacy))
     }
 }

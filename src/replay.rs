@@ -309,7 +309,7 @@ fn call(side: &Side, namespace: &str, errand: Errand) -> Result<Call, header::In
     }
     let path_and_query = PATH.to_owned();
     let body = body.to_string().into();
-    Ok(Call { family: Some(Family::Chat), method: Method::POST, path_and_query, headers, body })
+    Ok(Call { family: Some(Family::Chat), method: Method::POST, path_and_query, headers, body, holder: None })
 }
 
 /// The detail of our `Cache-Status` member, or its `fwd` token where that says it all.

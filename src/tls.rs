@@ -12,8 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use rustls::{
-    InconsistentKeys, ServerConfig,
-    crypto::ring,
+    InconsistentKeys, ServerConfig, crypto,
     pki_types::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject},
@@ -117,7 +116,7 @@ impl TlsFiles {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<CertifiedKey, TlsProblem> {
-        let key = ring::default_provider().key_provider.load_private_key(key);
+        let key = crypto::ring::default_provider().key_provider.load_private_key(key);
         let key = key.map_err(|error| TlsProblem::BadKey(self.key.clone(), error))?;
         let pair = CertifiedKey::new(chain, key);
         match pair.keys_match() {
@@ -166,7 +165,7 @@ impl Certificates {
 
     /// What turns TCP connections into TLS ones, always with the certificate of the moment.
     pub fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, rustls::Error> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let resolver = Arc::<Self>::clone(self);
         let mut config = config.with_no_client_auth().with_cert_resolver(resolver);

@@ -57,6 +57,9 @@ pub struct UpstreamRequest {
     /// Somebody waits for an answer, so another upstream may give it when the right one fails. False for background work,
     /// whose answer is worth nothing when it comes from elsewhere.
     pub may_fall_back: bool,
+    /// It came with a key of the gateway's own, which is no longer in it: only an upstream that has a key configured, or
+    /// asks for none, may have it.
+    pub needs_own_key: bool,
     /// Body to send.
     pub body: UpstreamBody,
 }
@@ -99,6 +102,14 @@ pub enum UpstreamError {
     /// The connection broke before a response.
     #[error("the upstream broke the connection: {0}")]
     Broken(String),
+    /// The request came with a key of the gateway's own, and no key of a provider's is configured to go out in its stead.
+    #[error(
+        "this gateway's own keys never go to a provider, and it has none of the provider's for this request: set api_key_env in the [upstreams.NAME] that takes it ({upstream})"
+    )]
+    NoKey {
+        /// Who would have been asked.
+        upstream: String,
+    },
     /// The request's own body broke.
     #[error("the client broke the request body: {0}")]
     ClientBody(String),
@@ -111,6 +122,7 @@ impl UpstreamError {
             Self::Connect(_) => "upstream-connect",
             Self::Timeout => "upstream-timeout",
             Self::Broken(_) => "upstream-broken",
+            Self::NoKey { .. } => "no-upstream-key",
             Self::ClientBody(_) => "client-body",
         }
     }
@@ -123,4 +135,9 @@ pub trait Upstream: Send + Sync + std::fmt::Debug {
 
     /// Base URL that such a request goes to, and whose account there, where that is ours to choose: part of the scope.
     fn base_url(&self, target: &Target<'_>) -> &str;
+
+    /// Whether it answers without any credential.
+    fn asks_for_no_key(&self) -> bool {
+        false
+    }
 }

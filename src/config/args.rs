@@ -138,6 +138,12 @@ settings! {
     /// Default: true when --listen is on loopback, else false.
     #[arg(long, env = "SEMBLANCE_ALLOW_ANONYMOUS", value_name = "true|false", hide_short_help = true)]
     allow_anonymous: bool = "allow_anonymous",
+    /// Refuse every request that carries no key of this gateway's own, `sk-semblance-...` (false)
+    ///
+    /// `semblance keys add NAME` makes one. Such a key never goes to a provider: give the upstreams keys of their own, with
+    /// `api_key_env` in `[upstreams.NAME]`.
+    #[arg(long, env = "SEMBLANCE_REQUIRE_KEYS", value_name = "true|false", hide_short_help = true)]
+    require_keys: bool = "require_keys",
     /// Log as text or json
     #[arg(long, env = "SEMBLANCE_LOG_FORMAT", value_name = "text|json")]
     log_format: String = "log.format",

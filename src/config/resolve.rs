@@ -65,6 +65,7 @@ impl Check<'_> {
             policies: typed.policies.as_ref().map(|typed| typed.value.clone()),
             tenant: self.tenant(typed.tenant.as_ref()),
             allow_anonymous,
+            require_keys: typed.require_keys.as_ref().is_some_and(|typed| typed.value),
             log: self.log(typed),
             limits: self.limits(typed),
             hot_tier_bytes: self.size("hot_tier_bytes", typed.hot_tier_bytes.as_ref(), 64 * MIB, 0),

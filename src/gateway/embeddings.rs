@@ -31,7 +31,8 @@ use crate::{
     entry::Entry,
     freshness::Freshness,
     http::error::ClientError,
-    key::{Fingerprint, Partition},
+    key::{Fingerprint, Partition, Scope},
+    keys::Right,
     outcome::{BypassReason, HitKind, MissReason, NotStored},
     policy::{ClassifiedBy, EMBEDDINGS, Facts, PersonalData, Policy, Write},
     privacy,
@@ -40,7 +41,7 @@ use crate::{
     wire::{
         Answer, BodyKind, Family, Shape,
         directives::Directives,
-        embeddings::{self, Batch},
+        embeddings::{self, Batch, Element},
     },
 };
 
@@ -57,8 +58,10 @@ struct Order {
     policy_revision: String,
     /// Lifetimes that hold for this request, on top of the policy's.
     freshness: Freshness,
-    /// Where each element is kept, in order.
+    /// Where each element is looked for, in order.
     keys: Vec<Keys>,
+    /// Where each is kept and also looked for, if that is elsewhere: who asks is not trusted to write where others read.
+    apart: Option<Vec<Keys>>,
 }
 
 /// What is there of a batch, element by element.
@@ -132,8 +135,7 @@ impl Gateway {
     /// Understands a call, or says where it goes instead.
     fn order(&self, call: &Call) -> Result<Order, Unanswerable> {
         let principal = self.identify(call).map_err(Unanswerable::Refused)?;
-        let asked = Directives::from_headers(&call.headers)
-            .map_err(|error| Unanswerable::Refused(ClientError::BadDirective(error.to_string())))?;
+        let asked = self.directives(call).map_err(Unanswerable::Refused)?;
         let only_if_cached = asked.only_if_cached;
         let bypass = |why, body| match only_if_cached {
             true => Err(Unanswerable::Refused(ClientError::OnlyIfCached)),
@@ -165,15 +167,20 @@ impl Gateway {
         let scope = self.scope_of(policy.reuse.scope, own, self.provider(call, Some(&batch.model)), &directives);
         let shape = identity::answer_shape(&batch.partition, &call.headers, &call.path_and_query, &directives);
         let partition = |scope| Partition::derive(&scope, Family::Embeddings.as_str(), &shape);
-        let places = [(own, partition(own)), (scope, partition(scope))];
-        let keys = batch.elements.iter().zip(personal).map(|(element, personal)| {
-            let [own, shared] = places;
-            let (scope, partition) = if personal == PersonalData::Exact { own } else { shared };
-            Keys { scope, partition, fingerprint: Fingerprint::derive(&partition, &element.key) }
-        });
+        let (own, shared) = ((own, partition(own)), (scope, partition(scope)));
+        let keys_in = |(scope, partition): (Scope, Partition), element: &Element| Keys {
+            scope,
+            partition,
+            fingerprint: Fingerprint::derive(&partition, &element.key),
+        };
+        let keys = batch.elements.iter().zip(personal);
+        let keys = keys
+            .map(|(element, personal)| keys_in(if personal == PersonalData::Exact { own } else { shared }, element));
         let keys = keys.collect();
+        let apart = (!identity::is_trusted(call.holder.as_deref(), &policy.reuse))
+            .then(|| batch.elements.iter().map(|element| keys_in(own, element)).collect());
         let policy_revision = policies.revision().to_owned();
-        Ok(Order { call: call.clone(), batch, directives, policy, policy_revision, freshness, keys })
+        Ok(Order { call: call.clone(), batch, directives, policy, policy_revision, freshness, keys, apart })
     }
 
     /// Looks every element up.
@@ -182,9 +189,8 @@ impl Gateway {
             let none = vec![None; order.keys.len()];
             return Inventory { found: none.clone(), at_worst: none, reason: MissReason::Refresh };
         }
-        let fingerprints: Vec<Fingerprint> = order.keys.iter().map(|keys| keys.fingerprint).collect();
-        let looked_up: Vec<Lookup> = stream::iter(fingerprints)
-            .map(|fingerprint| self.find_element(order, fingerprint, now))
+        let looked_up: Vec<Lookup> = stream::iter(0..order.keys.len())
+            .map(|at| self.find_element(order, at, now))
             .buffered(LOOKUPS)
             .collect()
             .await;
@@ -204,7 +210,21 @@ impl Gateway {
         Inventory { found, at_worst, reason }
     }
 
-    async fn find_element(&self, order: &Order, key: Fingerprint, now: Timestamp) -> Lookup {
+    async fn find_element(&self, order: &Order, at: usize, now: Timestamp) -> Lookup {
+        let place = |keys: &Vec<Keys>| keys.get(at).map(|keys| keys.fingerprint);
+        let mut miss = (MissReason::Empty, None);
+        for key in place(&order.keys).into_iter().chain(order.apart.as_ref().and_then(place)) {
+            match self.find_element_at(order, key, now).await {
+                Lookup::Miss(reason, stale) => {
+                    miss = (if weight(reason) > weight(miss.0) { reason } else { miss.0 }, miss.1.or(stale));
+                }
+                found => return found,
+            }
+        }
+        Lookup::Miss(miss.0, miss.1)
+    }
+
+    async fn find_element_at(&self, order: &Order, key: Fingerprint, now: Timestamp) -> Lookup {
         match self.parts.cache.find(key).await {
             Ok(None) => Lookup::Miss(MissReason::Empty, None),
             Ok(Some(hit)) => {
@@ -296,6 +316,7 @@ impl Gateway {
             category: order.policy.category.clone(),
             exclusive: self.parts.settings.record.obey_upstream && lead::forbids_sharing(&response.headers),
             stand_in: response.stand_in,
+            apart: order.apart.is_some(),
             reshaped: false,
             headers: response.headers.clone(),
         }
@@ -317,6 +338,9 @@ impl Gateway {
         if opening.stand_in {
             return Err(NotStored::FallbackUpstream);
         }
+        if !order.call.may(Right::Write) {
+            return Err(NotStored::KeyScope);
+        }
         let durability = match order.policy.reuse.write {
             Write::Around => return Err(NotStored::Policy),
             Write::Behind => Durability::Behind,
@@ -328,7 +352,7 @@ impl Gateway {
         }
         let mut seen = HashSet::new();
         let entries = wanted.iter().zip(answers).filter_map(|(at, answer)| {
-            let keys = order.keys.get(*at)?;
+            let keys = order.apart.as_ref().unwrap_or(&order.keys).get(*at)?;
             seen.insert(keys.fingerprint).then(|| self.element(order, keys, answer, (ttl, began.1)))
         });
         let entries: Vec<Entry> = entries.collect();
@@ -365,11 +389,15 @@ impl Order {
     /// What makes two requests wait for the same call: the same elements, written the same way, under the same terms.
     fn flight_key(&self, wanted: &[usize], epoch: Epoch) -> FlightKey {
         let mut all = Vec::with_capacity(wanted.len() * 32);
-        for keys in wanted.iter().filter_map(|at| self.keys.get(*at)) {
+        // Who is not trusted to write for others does not fetch for them either.
+        let places = self.apart.as_ref().unwrap_or(&self.keys);
+        for keys in wanted.iter().filter_map(|at| places.get(*at)) {
             all.extend_from_slice(keys.fingerprint.as_bytes());
         }
-        let partition = self.keys.first().map_or(Partition::from_bytes([0; 32]), |keys| keys.partition);
-        let terms = format!("{:?}{:?}{epoch:?}", self.batch.encoding, self.directives);
+        let partition = places.first().map_or(Partition::from_bytes([0; 32]), |keys| keys.partition);
+        // Two keys of one name may have different rights.
+        let rights = self.call.holder.as_ref().map(|holder| &holder.rights);
+        let terms = format!("{:?}{:?}{epoch:?}{rights:?}", self.batch.encoding, self.directives);
         identity::flight_key(Fingerprint::derive(&partition, &all), &terms)
     }
 }

@@ -1,19 +1,20 @@
 //! Who asks and what: credential to principal, body to request, both to keys.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::{Call, Gateway, flight::FlightKey, personal::Personal};
+use super::{Call, Gateway, flight::FlightKey, may, personal::Personal};
 use crate::{
     cache::Epoch,
     freshness::Bounds,
     headers,
     http::error::ClientError,
     key::{Fingerprint, Partition, Principal, Scope, ScopeParts},
+    keys::{Holder, Right},
     outcome::BypassReason,
-    policy::{Facts, Sharing},
+    policy::{Facts, Reuse, Sharing},
     upstream::Target,
     wire::{
         self, Family, Request,
@@ -23,6 +24,8 @@ use crate::{
 
 /// Label under which requests without a credential get a principal of their own.
 const ANONYMOUS: &str = "anonymous";
+/// Label under which the holders of the gateway's own keys are principals by their names.
+const HOLDER: &str = "holder";
 
 /// A body of at most so many bytes may lie in the buffer that its connection reads into.
 const CONNECTION_BUFFER: usize = 16 << 10;
@@ -54,9 +57,26 @@ pub(super) struct Question {
     user_text: String,
     /// The personal data in them, if any.
     pub(super) personal: Option<Personal>,
+    /// Who asks, where that is the holder of a key of the gateway's own.
+    holder: Option<Arc<Holder>>,
 }
 
 impl Question {
+    /// Whether its answer may be stored at all.
+    pub(super) fn may_be_kept(&self) -> bool {
+        may(self.holder.as_deref(), Right::Write)
+    }
+
+    /// Whether what it leads to may be kept in the scope of this sharing, of which `reuse` decides.
+    pub(super) fn may_write(&self, sharing: Sharing, reuse: &Reuse) -> bool {
+        self.may_be_kept() && (sharing == Sharing::Credential || self.is_trusted_by(reuse))
+    }
+
+    /// Whether what it leads to may be kept where `reuse` lets others be served from.
+    pub(super) fn is_trusted_by(&self, reuse: &Reuse) -> bool {
+        is_trusted(self.holder.as_deref(), reuse)
+    }
+
     /// The text to match by meaning, if meaning may be used.
     pub(super) fn query(&self) -> Option<&str> {
         match &self.request.query {
@@ -100,8 +120,18 @@ impl Question {
     /// and the purges before it: who asks after a purge must not be given what was begun before.
     pub(super) fn flight_key(&self, epoch: Epoch) -> FlightKey {
         let Request { max_tokens, echo, .. } = &self.request;
-        flight_key(self.own.fingerprint, &format!("{max_tokens:?}{:?}{echo:?}{epoch:?}", self.directives))
+        // Two keys of one name may have different rights.
+        let rights = self.holder.as_ref().map(|holder| &holder.rights);
+        let terms = format!("{max_tokens:?}{:?}{echo:?}{epoch:?}{rights:?}", self.directives);
+        flight_key(self.own.fingerprint, &terms)
     }
+}
+
+/// Whether answers of whoever asks may be kept where `reuse` lets others be served from: what is kept for the credential
+/// alone takes no trust.
+pub(super) fn is_trusted(holder: Option<&Holder>, reuse: &Reuse) -> bool {
+    reuse.scope == Sharing::Credential
+        || (may(holder, Right::Shared) && reuse.trusts(holder.map(|holder| holder.name.as_str())))
 }
 
 /// A copy of a small body; a large one has a buffer of its own.
@@ -162,6 +192,9 @@ impl Gateway {
     /// The principal behind a call's credential.
     pub(super) fn identify(&self, call: &Call) -> Result<Principal, ClientError> {
         let key = &self.parts.principal_key;
+        if let Some(holder) = &call.holder {
+            return Ok(key.principal(HOLDER, holder.name.as_bytes()));
+        }
         match headers::credential(&call.headers, query(&call.path_and_query)) {
             Some(credential) => Ok(key.principal(credential.kind, &credential.bytes)),
             None if self.parts.settings.allow_anonymous => Ok(key.principal(ANONYMOUS, b"")),
@@ -169,11 +202,18 @@ impl Gateway {
         }
     }
 
+    /// What a call asks of the cache in its headers; who may not read asks for nothing that is there.
+    pub(super) fn directives(&self, call: &Call) -> Result<Directives, ClientError> {
+        let mut asked =
+            Directives::from_headers(&call.headers).map_err(|error| ClientError::BadDirective(error.to_string()))?;
+        asked.no_cache |= !call.may(Right::Read);
+        Ok(asked)
+    }
+
     /// Parses a call into a question, or says where it goes instead.
     pub(super) fn understand(&self, call: &Call) -> Result<Question, Unanswerable> {
         let principal = self.identify(call).map_err(Unanswerable::Refused)?;
-        let asked = Directives::from_headers(&call.headers)
-            .map_err(|error| Unanswerable::Refused(ClientError::BadDirective(error.to_string())))?;
+        let asked = self.directives(call).map_err(Unanswerable::Refused)?;
         let parsed = wire::parse(
             call.family.unwrap_or(Family::Chat),
             &call.path_and_query,
@@ -210,7 +250,8 @@ impl Gateway {
         let upstream = self.provider(call, Some(&request.model)).to_owned();
         let user_text = request.user_turns.join("\n");
         let personal = Personal::of(last_words(&request), &request.user_turns, &user_text);
-        Question { request, directives, own, shape, upstream, user_text, personal }
+        let holder = call.holder.clone();
+        Question { request, directives, own, shape, upstream, user_text, personal, holder }
     }
 
     /// The scope of what is kept for the credential of `call`, which names `model`, alone.
@@ -258,7 +299,8 @@ pub(super) fn opted_out(directives: &Directives) -> Option<BypassReason> {
     (directives.mode == Some(Mode::Off)).then_some(BypassReason::ModeOff)
 }
 
-fn query(path_and_query: &str) -> &str {
+/// What stands behind the `?`.
+pub(super) fn query(path_and_query: &str) -> &str {
     path_and_query.split_once('?').map_or("", |(_, query)| query)
 }
 

@@ -121,6 +121,7 @@ impl Judge {
             headers,
             model: Some(self.model.clone()),
             may_fall_back: false,
+            needs_own_key: false,
             body: UpstreamBody::Whole(Bytes::from(body.to_string())),
         }
     }

@@ -90,6 +90,8 @@ pub struct Opening {
     pub exclusive: bool,
     /// A fallback upstream gives it, so it is not kept.
     pub stand_in: bool,
+    /// Its category is shared and who asked is not trusted to write there, so it is kept for that credential alone.
+    pub apart: bool,
     /// It was asked for as a stream, for its followers, though the leader's client asked for JSON.
     pub reshaped: bool,
 }
@@ -374,6 +376,7 @@ impl Gateway {
             // Whose client takes a coding that the upstream chose unasked is not known.
             exclusive: encoded || (self.parts.settings.record.obey_upstream && forbids_sharing(&response.headers)),
             stand_in: response.stand_in,
+            apart: !job.question.is_trusted_by(&flown.plan.told.class.policy.reuse),
             reshaped,
             headers: response.headers.clone(),
         };
@@ -589,6 +592,9 @@ impl Gateway {
         let Flown { plan, epoch, generated_at, started: _, stand_in: _ } = flown;
         let class = &plan.told.class;
         let policy = &class.policy;
+        if !job.question.may_be_kept() {
+            return Err(NotStored::KeyScope);
+        }
         let durability = match policy.reuse.write {
             Write::Around => return Err(NotStored::Policy),
             Write::Behind => Durability::Behind,
@@ -600,7 +606,8 @@ impl Gateway {
             return Err(NotStored::Policy);
         }
         let exact = personal::exact_only(question, answer, policy)?;
-        let scope = if exact || answer.is_bound_to_account() { Sharing::Credential } else { policy.reuse.scope };
+        let apart = exact || answer.is_bound_to_account() || !question.is_trusted_by(&policy.reuse);
+        let scope = if apart { Sharing::Credential } else { policy.reuse.scope };
         let keys = self.keys(question, scope);
         // Volatile wording caps the answer's life itself: another category's ttl must not outlive it.
         let cap = class.volatile.as_ref().map(|_| class.freshness.ttl);
@@ -704,6 +711,7 @@ pub(super) fn recordable(call: &Call, model: Option<&str>, body: Bytes) -> Upstr
         headers,
         model: model.map(str::to_owned),
         may_fall_back: true,
+        needs_own_key: call.holder.is_some(),
         body: UpstreamBody::Whole(body),
     }
 }

@@ -130,17 +130,38 @@ impl Gateway {
         })
     }
 
-    /// Asks by meaning, closest neighbour first; an accepted wording is remembered.
+    /// Asks by meaning, where the category lets others be served from and, of who is not trusted to write there, where its
+    /// own answers are kept.
     pub(super) async fn look_up_semantic(
         &self,
         question: &Question,
-        (query, vector): (&str, &Embedding),
+        text: (&str, &Embedding),
         class: &Classification,
+        now: Timestamp,
+    ) -> Lookup {
+        let reuse = &class.policy.reuse;
+        let found = self.look_up_neighbours(question, text, (class, reuse.scope), now).await;
+        let Lookup::Miss(refusal, stale) = found else { return found };
+        if question.is_trusted_by(reuse) {
+            return Lookup::Miss(refusal, stale);
+        }
+        match self.look_up_neighbours(question, text, (class, Sharing::Credential), now).await {
+            Lookup::Miss(own, own_stale) => Lookup::Miss(worthier(refusal, own), stale.or(own_stale)),
+            found => found,
+        }
+    }
+
+    /// Asks by meaning in one scope, closest neighbour first; an accepted wording is remembered.
+    async fn look_up_neighbours(
+        &self,
+        question: &Question,
+        (query, vector): (&str, &Embedding),
+        (class, sharing): (&Classification, Sharing),
         now: Timestamp,
     ) -> Lookup {
         let settings = self.parts.matcher.settings();
         let policies = self.parts.policies.current();
-        let sharing = class.policy.reuse.scope;
+        let may_write = question.may_write(sharing, &class.policy.reuse);
         let keys = self.keys(question, sharing);
         let asked = keys.fingerprint;
         let check = Check { question, policies: &policies, sharing, own: Some(class.freshness), now, asked };
@@ -176,13 +197,13 @@ impl Gateway {
                     }
                     // An alias is found without asking for its category again, so it must not lose anything by that.
                     let parents = sought.check.policy(&entry).freshness;
-                    if parents.tightened(class.freshness) == parents {
+                    if may_write && parents.tightened(class.freshness) == parents {
                         self.parts.cache.alias(keys.fingerprint, &entry);
                     }
                     return Lookup::Serve(served);
                 }
                 Lookup::Miss(refused, fallback) => {
-                    if question.directives.threshold.is_none() {
+                    if may_write && question.directives.threshold.is_none() {
                         self.judge_behind(&entry, (asked, query), &judgement);
                     }
                     stale = stale.or(fallback);

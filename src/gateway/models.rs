@@ -19,6 +19,7 @@ use crate::{
     headers::{CacheFacts, Stored, append_cache_status, cache_status},
     http::error::ClientError,
     key::{Fingerprint, Partition},
+    keys::Right,
     outcome::{BypassReason, MissReason, NotStored, Outcome},
     upstream::{BodyError, UpstreamResponse},
     wire::{BodyKind, directives::Directives},
@@ -66,11 +67,11 @@ impl Default for Lists {
 
 impl Gateway {
     /// Answers a `GET` without a body for a list of models, or for one model.
-    pub async fn list_models(self: &Arc<Self>, call: Call) -> Reply {
+    pub async fn list_models(self: &Arc<Self>, mut call: Call) -> Reply {
         let mut ticket = Ticket::open(self, &call);
-        let reply = match self.is_overloaded() {
-            true => ticket.refused(&ClientError::Overloaded),
-            false => Box::pin(self.list(call, &mut ticket)).await,
+        let reply = match self.let_in(&mut call) {
+            Ok(()) => Box::pin(self.list(call, &mut ticket)).await,
+            Err(error) => ticket.refused(&error),
         };
         ticket.close(self, reply)
     }
@@ -80,9 +81,9 @@ impl Gateway {
         let Ok(principal) = self.identify(&call) else {
             return self.send_alone(call, Bytes::new(), BypassReason::Passthrough, ticket).await;
         };
-        let directives = match Directives::from_headers(&call.headers) {
+        let directives = match self.directives(&call) {
             Ok(directives) => directives,
-            Err(error) => return ticket.refused(&ClientError::BadDirective(error.to_string())),
+            Err(error) => return ticket.refused(&error),
         };
         if let Some(why) = identity::opted_out(&directives) {
             return match directives.only_if_cached {
@@ -130,6 +131,7 @@ impl Gateway {
         ticket: &mut Ticket,
     ) -> Reply {
         let (epoch, generated_at) = (self.parts.cache.epoch(), self.parts.clock.now());
+        let may_be_kept = call.may(Right::Write);
         let started = tokio::time::Instant::now();
         let sent = self.parts.upstream.send(lead::recordable(&call, None, Bytes::new())).await;
         self.parts.metrics.upstream(sent.as_ref(), started.elapsed());
@@ -140,6 +142,7 @@ impl Gateway {
         ticket.boards(reason, true);
         let may_keep = match ttl_limit {
             Some(Duration::ZERO) => Err(NotStored::Policy),
+            _ if !may_be_kept => Err(NotStored::KeyScope),
             _ => may_keep(&response, self.parts.settings.record.obey_upstream),
         };
         let taken = match may_keep {
@@ -154,6 +157,7 @@ impl Gateway {
         let facts = CacheFacts {
             fwd_status: Some(response.status),
             stored: whole.map_or_else(Stored::No, |()| Stored::Yes),
+            apart: false,
             ttl: whole.ok().and_then(|()| i64::try_from(ttl).ok()),
         };
         let mut headers = response.headers;

@@ -302,7 +302,7 @@ impl Ticket {
             self.not_stored = Some(why);
         }
         let mut headers = opening.headers.clone();
-        let facts = CacheFacts { ttl, fwd_status: Some(opening.status), stored };
+        let facts = CacheFacts { ttl, fwd_status: Some(opening.status), stored, apart: opening.apart };
         append_cache_status(&mut headers, &cache_status(self.outcome, &facts));
         Reply { status: opening.status, headers, body: ReplyBody::Whole(Bytes::new()) }
     }
@@ -386,7 +386,7 @@ impl Gateway {
 
     /// Upstream to client, byte for byte.
     pub(super) async fn pipe(&self, call: Call, body: UpstreamBody, outcome: Outcome, ticket: &mut Ticket) -> Reply {
-        let Call { family, method, path_and_query, mut headers, .. } = call;
+        let Call { family, method, path_and_query, mut headers, holder, .. } = call;
         headers::prepare_for_upstream(&mut headers);
         if matches!(body, UpstreamBody::Whole(_)) {
             headers.remove(header::CONTENT_LENGTH);
@@ -396,7 +396,15 @@ impl Gateway {
             UpstreamBody::Whole(body) => family.and_then(|_| wire::model_of(body)),
             UpstreamBody::Stream(_) => None,
         };
-        let request = UpstreamRequest { method, path_and_query, headers, model, may_fall_back: true, body };
+        let request = UpstreamRequest {
+            method,
+            path_and_query,
+            headers,
+            model,
+            may_fall_back: true,
+            needs_own_key: holder.is_some(),
+            body,
+        };
         let started = tokio::time::Instant::now();
         let sent = self.parts.upstream.send(request).await;
         self.parts.metrics.upstream(sent.as_ref(), started.elapsed());

@@ -7,6 +7,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::CACHE_STATUS;
 use crate::outcome::{HitKind, MissReason, NotStored, Outcome};
 
+/// Why an answer of a shared category is kept for the credential that asked alone.
+pub const UNTRUSTED: &str = "untrusted-writer";
 /// Name of this cache in the list.
 const NAME: &str = "semblance";
 
@@ -31,6 +33,8 @@ pub struct CacheFacts {
     pub fwd_status: Option<StatusCode>,
     /// Whether the answer was stored.
     pub stored: Stored,
+    /// Others are not served it although its category is shared: who asked is not trusted to write there.
+    pub apart: bool,
 }
 
 /// Our member of `Cache-Status`, such as `semblance; hit; ttl=3412; detail=exact`.
@@ -75,12 +79,12 @@ fn miss(member: &mut String, facts: &CacheFacts, reason: MissReason) {
         Stored::Yes => {
             member.push_str("; stored");
             ttl(member, facts);
-            detail(member, reason);
+            detail(member, facts, reason);
         }
         Stored::No(why) => {
             let _ = write!(member, "; detail={}", why.as_str());
         }
-        Stored::Unknown => detail(member, reason),
+        Stored::Unknown => detail(member, facts, reason),
     }
 }
 
@@ -91,7 +95,12 @@ fn ttl(member: &mut String, facts: &CacheFacts) {
 }
 
 /// The reason of a miss, where it says more than its `fwd` token does.
-fn detail(member: &mut String, reason: MissReason) {
+fn detail(member: &mut String, facts: &CacheFacts, reason: MissReason) {
+    if facts.apart {
+        member.push_str("; detail=");
+        member.push_str(UNTRUSTED);
+        return;
+    }
     let telling = match reason {
         MissReason::Empty
         | MissReason::Partial

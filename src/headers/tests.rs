@@ -162,7 +162,7 @@ fn facts(ttl: i64) -> CacheFacts {
 }
 
 fn fetched(stored: Stored, ttl: Option<i64>) -> CacheFacts {
-    CacheFacts { ttl, fwd_status: Some(StatusCode::OK), stored }
+    CacheFacts { ttl, fwd_status: Some(StatusCode::OK), stored, apart: false }
 }
 
 #[test]

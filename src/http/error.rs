@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::{
     gateway::{Reply, ReplyBody},
+    keys::Refusal,
     upstream::UpstreamError,
     wire::{self, Family},
 };
@@ -19,6 +20,9 @@ pub enum ClientError {
         "no credential: send your provider key as `Authorization: Bearer ...` (or set allow_anonymous = true for this gateway)"
     )]
     Unauthenticated,
+    /// A key of the gateway's own that is not accepted, or none where one is asked for.
+    #[error("{0}")]
+    Key(#[from] Refusal),
     /// The body is above the gateway's limit.
     #[error("request body is larger than this gateway's limit of {limit} bytes (limits.body_bytes)")]
     BodyTooLarge {
@@ -60,11 +64,24 @@ pub enum ClientError {
     BrokenAnswer,
 }
 
+/// How a refused key is answered.
+const fn refused(refusal: Refusal) -> (StatusCode, &'static str, &'static str) {
+    let (status, kind) = match refusal {
+        Refusal::TooOften { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error"),
+        Refusal::Unreadable => (StatusCode::SERVICE_UNAVAILABLE, "api_error"),
+        Refusal::Unknown | Refusal::Revoked | Refusal::Expired | Refusal::Several | Refusal::Missing => {
+            (StatusCode::UNAUTHORIZED, "authentication_error")
+        }
+    };
+    (status, kind, refusal.reason())
+}
+
 impl ClientError {
     /// Status, error type and stable code.
     const fn parts(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "authentication_error", "no_credential"),
+            Self::Key(refusal) => refused(*refusal),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", "body_too_large"),
             Self::BodyBroken => (StatusCode::BAD_REQUEST, "invalid_request_error", "body_broken"),
             Self::BodyStalled => (StatusCode::REQUEST_TIMEOUT, "invalid_request_error", "body_stalled"),
@@ -78,6 +95,10 @@ impl ClientError {
             }
             Self::Upstream(UpstreamError::ClientBody(_)) => {
                 (StatusCode::BAD_REQUEST, "invalid_request_error", "body_broken")
+            }
+            // Not the upstream's word and nothing that a second try would change.
+            Self::Upstream(UpstreamError::NoKey { .. }) => {
+                (StatusCode::FORBIDDEN, "permission_error", "no_upstream_key")
             }
             Self::Upstream(UpstreamError::Connect(_)) => {
                 (StatusCode::BAD_GATEWAY, "upstream_error", "upstream_connect")
@@ -114,8 +135,12 @@ impl ClientError {
             Self::BodyBroken | Self::BodyStalled | Self::Unsound(_) => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Self::Overloaded => {
+            Self::Overloaded | Self::Key(Refusal::Unreadable) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::Key(Refusal::TooOften { after }) => {
+                let seconds = after.as_millis().div_ceil(1000).max(1);
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)));
             }
             _ => {}
         }

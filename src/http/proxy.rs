@@ -111,7 +111,7 @@ fn refusal(request: &Request<Body>) -> Option<Reply> {
 
 fn call(parts: Parts, family: Option<Family>, body: Bytes) -> Call {
     let path_and_query = parts.uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
-    Call { family, method: parts.method, path_and_query, headers: parts.headers, body }
+    Call { family, method: parts.method, path_and_query, headers: parts.headers, body, holder: None }
 }
 
 /// A reply as HTTP; a replay, and nothing else, in the coding that the client `accepted`.

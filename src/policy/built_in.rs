@@ -27,6 +27,7 @@ pub(super) fn embeddings() -> Policy {
             harm: Harm::Annoying,
             max_wrong_hits: 0.0,
             scope: Sharing::Credential,
+            writers: None,
             write: Write::Behind,
             audit: 0.0,
             cost_of_wrong_usd: None,

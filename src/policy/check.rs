@@ -34,6 +34,9 @@ pub struct Summary {
     pub harm: Harm,
     /// Who may be served.
     pub scope: Sharing,
+    /// Names of the keys whose answers others may be served; left out where everybody's are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub writers: Option<Vec<String>>,
     /// What the category is.
     pub summary: String,
 }
@@ -69,6 +72,7 @@ impl Summary {
             tier: policy.reuse.tier,
             harm: policy.reuse.harm,
             scope: policy.reuse.scope,
+            writers: policy.reuse.writers.clone(),
             summary: policy.summary.clone(),
         }
     }

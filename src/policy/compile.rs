@@ -10,7 +10,7 @@ use super::{
     file::{Harm, Located, PersonalData, PolicyFile, Problem, Sharing, Tier, Write},
     rules::{Rules, RulesBuilder, Target},
 };
-use crate::freshness::Freshness;
+use crate::{freshness::Freshness, keys};
 
 /// Name of the category that catches the rest.
 pub const DEFAULT_CATEGORY: &str = "default";
@@ -172,6 +172,19 @@ impl Compiler<'_> {
             let message = "must be 0 or absent with harm = \"liable\", which is exact only";
             self.note(share.line, "reuse.max_wrong_hits", message);
         }
+        let scope = section.scope.as_ref().map_or(Sharing::Credential, |s| s.value);
+        for writer in section.writers.iter().flatten() {
+            if scope == Sharing::Credential {
+                let message =
+                    "is for what is shared: with scope = \"credential\" nobody else is served; remove one of the two";
+                self.note(writer.line, "reuse.writers", message);
+            } else if !keys::is_name(&writer.value) {
+                let message =
+                    format!("{:?} is no name of a key; write one that `semblance keys list` shows", writer.value);
+                self.note(writer.line, "reuse.writers", message);
+            }
+        }
+        let names = |writers: &Vec<Located<String>>| writers.iter().map(|writer| writer.value.clone()).collect();
         let by_harm = match harm {
             Harm::Annoying => 0.02,
             Harm::Harmful => 0.005,
@@ -182,7 +195,8 @@ impl Compiler<'_> {
             tier,
             harm,
             max_wrong_hits: section.max_wrong_hits.as_ref().map_or(by_harm, |s| s.value),
-            scope: section.scope.as_ref().map_or(Sharing::Credential, |s| s.value),
+            scope,
+            writers: section.writers.as_ref().map(names),
             write: section.write.as_ref().map_or(Write::Behind, |w| w.value),
             audit: section.audit.as_ref().map_or(if tier == Tier::Exact { 0.0 } else { AUDIT }, |a| a.value),
             cost_of_wrong_usd: section.cost_of_wrong_usd.as_ref().map(|c| c.value),

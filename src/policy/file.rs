@@ -151,6 +151,8 @@ pub struct ReuseSection {
     pub max_wrong_hits: Option<Located<f64>>,
     /// Who may be served.
     pub scope: Option<Located<Sharing>>,
+    /// Names of the keys whose answers others may be served.
+    pub writers: Option<Vec<Located<String>>>,
     /// When an answer is on disk.
     pub write: Option<Located<Write>>,
     /// Share of semantic hits asked again upstream.

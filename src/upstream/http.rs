@@ -137,7 +137,8 @@ impl HttpUpstream {
     }
 
     async fn forward(&self, request: UpstreamRequest) -> Result<UpstreamResponse, UpstreamError> {
-        let UpstreamRequest { method, path_and_query, headers, body, model: _, may_fall_back: _ } = request;
+        let UpstreamRequest { method, path_and_query, headers, body, model: _, may_fall_back: _, needs_own_key: _ } =
+            request;
         let mut outgoing = reqwest::Request::new(method, self.base.url(&path_and_query));
         *outgoing.headers_mut() = headers;
         headers::strip_hop_by_hop(outgoing.headers_mut());

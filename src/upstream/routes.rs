@@ -145,11 +145,11 @@ impl Routes {
 
     async fn route(&self, request: UpstreamRequest) -> Result<UpstreamResponse, UpstreamError> {
         let Some(place) = self.chosen(&request.target()) else {
-            return self.default_of(&request.target()).send(request).await;
+            let upstream = self.default_of(&request.target());
+            let name = "none does now, so the default upstream would be asked";
+            return if lacks_key(&request, None, upstream) { no_key(name) } else { upstream.send(request).await };
         };
-        let Some(named) = self.named.get(place) else {
-            return self.default.send(request).await;
-        };
+        let Some(named) = self.named.get(place) else { return no_key("no such upstream") };
         let again = named.fallback.and_then(|_| repeatable(&request));
         let first = named.send(request).await;
         let Some(again) = again.filter(|_| is_failure(&first)) else { return first };
@@ -172,6 +172,9 @@ impl Routes {
 
 impl Named {
     async fn send(&self, mut request: UpstreamRequest) -> Result<UpstreamResponse, UpstreamError> {
+        if lacks_key(&request, self.own_key.as_ref(), &self.upstream) {
+            return no_key(&format!("that is {}", self.name));
+        }
         if let Some(own_key) = &self.own_key {
             own_key.replace_credentials(&mut request);
         }
@@ -192,12 +195,21 @@ impl Upstream for Routes {
     }
 }
 
+/// Whether a request would reach an upstream without any credential although it asks for one.
+fn lacks_key(request: &UpstreamRequest, own_key: Option<&OwnKey>, upstream: &Arc<dyn Upstream>) -> bool {
+    request.needs_own_key && own_key.is_none() && !upstream.asks_for_no_key()
+}
+
+fn no_key(upstream: &str) -> Result<UpstreamResponse, UpstreamError> {
+    Err(UpstreamError::NoKey { upstream: upstream.to_owned() })
+}
+
 /// Whether an upstream failed in a way that another may not: no response, too many requests, a fault of its own.
 pub fn is_failure(answer: &Result<UpstreamResponse, UpstreamError>) -> bool {
     match answer {
         Ok(response) => is_failing_status(response.status),
         Err(UpstreamError::Connect(_) | UpstreamError::Timeout | UpstreamError::Broken(_)) => true,
-        Err(UpstreamError::ClientBody(_)) => false,
+        Err(UpstreamError::ClientBody(_) | UpstreamError::NoKey { .. }) => false,
     }
 }
 
@@ -216,7 +228,7 @@ fn reason(answer: &Result<UpstreamResponse, UpstreamError>) -> String {
 
 /// A copy to send again, where that may be done.
 fn repeatable(request: &UpstreamRequest) -> Option<UpstreamRequest> {
-    let UpstreamRequest { method, path_and_query, headers, model, may_fall_back, body } = request;
+    let UpstreamRequest { method, path_and_query, headers, model, may_fall_back, needs_own_key, body } = request;
     let UpstreamBody::Whole(body) = body else { return None };
     (*may_fall_back && method == Method::POST).then(|| UpstreamRequest {
         method: method.clone(),
@@ -224,6 +236,7 @@ fn repeatable(request: &UpstreamRequest) -> Option<UpstreamRequest> {
         headers: headers.clone(),
         model: model.clone(),
         may_fall_back: true,
+        needs_own_key: *needs_own_key,
         body: UpstreamBody::Whole(body.clone()),
     })
 }

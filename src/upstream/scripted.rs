@@ -117,7 +117,8 @@ impl Scripted {
     }
 
     async fn respond(&self, request: UpstreamRequest) -> Result<UpstreamResponse, UpstreamError> {
-        let UpstreamRequest { method, path_and_query, headers, body, model: _, may_fall_back: _ } = request;
+        let UpstreamRequest { method, path_and_query, headers, body, model: _, may_fall_back: _, needs_own_key: _ } =
+            request;
         // A copy of its own: what is remembered must not keep alive what the gateway counts.
         let body = Bytes::copy_from_slice(&collect(body).await?);
         let received = Received { method, path_and_query, headers, body };
@@ -146,6 +147,10 @@ impl Upstream for Scripted {
 
     fn base_url(&self, _target: &Target<'_>) -> &str {
         &self.base_url
+    }
+
+    fn asks_for_no_key(&self) -> bool {
+        true
     }
 }
 

@@ -19,6 +19,7 @@ mod flight; // one upstream call for many
 mod freshness; // ttl, stale windows, hot reload of policies
 mod gemini; // recording and replay of Gemini
 mod isolation; // who may be served what
+mod keys; // the gateway's own keys, and who may write for others
 mod matching; // by meaning: paraphrases served, near misses refused
 mod messages; // recording and replay of Anthropic's messages
 mod models; // lists, kept for a minute

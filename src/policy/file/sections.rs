@@ -9,7 +9,7 @@ const ROOT: &[&str] =
     &["category", "summary", "owner", "match", "freshness", "reuse", "privacy", "volatile", "spelling"];
 const MATCH: &[&str] = &["paths", "models", "system", "phrases", "patterns", "except", "examples", "min_similarity"];
 const FRESHNESS: &[&str] = &["ttl", "stale_while_revalidate", "stale_if_error"];
-const REUSE: &[&str] = &["tier", "harm", "max_wrong_hits", "scope", "write", "audit", "cost_of_wrong_usd"];
+const REUSE: &[&str] = &["tier", "harm", "max_wrong_hits", "scope", "writers", "write", "audit", "cost_of_wrong_usd"];
 const PRIVACY: &[&str] = &["questions", "answers"];
 const VOLATILE: &[&str] = &["phrases", "patterns", "ttl"];
 const SPELLING: &[&str] = &["shorthand", "words"];
@@ -94,6 +94,7 @@ fn reuse(section: &mut Section<'_>) -> ReuseSection {
             "scope",
             &[("credential", Sharing::Credential), ("tenant", Sharing::Tenant), ("shared", Sharing::Shared)],
         ),
+        writers: section.keys().iter().any(|key| key == "writers").then(|| section.texts("writers")),
         write: section
             .choice("write", &[("behind", Write::Behind), ("through", Write::Through), ("around", Write::Around)]),
         audit: section.number("audit", 0.0..1.0),

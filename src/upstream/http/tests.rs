@@ -73,6 +73,7 @@ fn request(method: Method, body: UpstreamBody) -> UpstreamRequest {
         headers: HeaderMap::new(),
         model: None,
         may_fall_back: true,
+        needs_own_key: false,
         body,
     }
 }

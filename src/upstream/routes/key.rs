@@ -46,13 +46,7 @@ impl OwnKey {
         headers::strip_credentials(&mut request.headers);
         headers::remove_where(&mut request.headers, |name| name == header::COOKIE || *name == self.name);
         request.headers.insert(self.name.clone(), self.value.clone());
-        if let Some((path, query)) = request.path_and_query.split_once('?') {
-            let kept: Vec<&str> = query.split('&').filter(|parameter| !headers::is_credential(parameter)).collect();
-            let kept = kept.join("&");
-            if kept.len() < query.len() {
-                request.path_and_query = if kept.is_empty() { path.to_owned() } else { format!("{path}?{kept}") };
-            }
-        }
+        headers::retain_parameters(&mut request.path_and_query, |parameter| !headers::is_credential(parameter));
     }
 }
 
@@ -72,6 +66,7 @@ mod tests {
             headers: pairs.collect(),
             model: None,
             may_fall_back: true,
+            needs_own_key: false,
             body: UpstreamBody::Whole(Bytes::new()),
         };
         OwnKey::new(name, "own").unwrap().replace_credentials(&mut request);

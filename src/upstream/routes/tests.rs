@@ -59,6 +59,7 @@ fn request(path: &str, model: Option<&str>) -> UpstreamRequest {
         headers: HeaderMap::new(),
         model: model.map(str::to_owned),
         may_fall_back: true,
+        needs_own_key: false,
         body: UpstreamBody::Whole(Bytes::from_static(br#"{"model":"m","messages":[{"role":"user","content":"Hi"}]}"#)),
     }
 }

@@ -11,6 +11,7 @@ fn post(body: &Value) -> UpstreamRequest {
         headers: HeaderMap::new(),
         model: None,
         may_fall_back: true,
+        needs_own_key: false,
         body: UpstreamBody::Whole(Bytes::from(body.to_string())),
     }
 }
@@ -184,6 +185,7 @@ async fn other_paths_and_bad_bodies_get_errors_in_openais_shape() {
             headers: HeaderMap::new(),
             model: None,
             may_fall_back: true,
+            needs_own_key: false,
             body: UpstreamBody::Whole(Bytes::from_static(body.as_bytes())),
         };
         let response = upstream.send(request).await.unwrap();
@@ -203,6 +205,7 @@ async fn the_model_list_works_with_and_without_the_version() {
             headers: HeaderMap::new(),
             model: None,
             may_fall_back: true,
+            needs_own_key: false,
             body: UpstreamBody::Whole(Bytes::new()),
         };
         let body: Value = serde_json::from_slice(&read(upstream.send(request).await.unwrap()).await.unwrap()).unwrap();
