@@ -160,6 +160,11 @@ impl App {
         if !config.admin_listen.ip().is_loopback() && config.admin_token.is_none() {
             return Err(StartError::OpenAdmin(config.admin_listen));
         }
+        if config.require_keys && !holders_can_be_served(&config) {
+            tracing::warn!(
+                "require_keys is on and no upstream has a key of its own: set api_key_env in an [upstreams.NAME]"
+            );
+        }
         let set = policies(&config)?;
         let certificates = config.tls.as_ref().map(Certificates::load).transpose()?;
         let tls = certificates.as_ref().map(Certificates::acceptor).transpose()?;
@@ -436,6 +441,12 @@ fn connect(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> Result<Arc
     });
     let named = named.collect::<Result<Vec<Named>, ConfigProblem>>()?;
     Ok(Arc::new(routes.named(named)))
+}
+
+/// Whether anybody would answer a request without a client's own credential.
+fn holders_can_be_served(config: &Config) -> bool {
+    let demo = |choice: &UpstreamChoice| *choice == UpstreamChoice::Demo;
+    demo(&config.upstream) || config.upstreams.iter().any(|named| named.own_key.is_some() || demo(&named.choice))
 }
 
 /// The providers behind these document their default temperature; what another upstream does with none is not known.

@@ -44,7 +44,7 @@ fn defaults_are_those_that_the_help_promises() {
     assert_eq!(config.embedder.timeout, Duration::from_secs(1));
     assert_eq!(config.matcher, MatcherConfig { floor: 0.50, min_similarity: 0.90, candidates: 8 });
     assert_eq!(config.client_gone, ClientGone::Finish);
-    assert!(config.allow_anonymous && config.require_done);
+    assert!(config.allow_anonymous && !config.require_keys && config.require_done);
 }
 
 #[test]

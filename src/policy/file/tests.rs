@@ -104,6 +104,35 @@ fn where_a_file_says_nothing_personal_data_is_for_the_same_question_only() {
 }
 
 #[test]
+fn writers_are_names_of_keys_and_only_of_what_is_shared() {
+    check_one(
+        &with("[reuse]\nwriters = [\"editor\"]\n"),
+        "a.toml:7: reuse.writers: is for what is shared: with scope = \"credential\" nobody else is served; remove one of the two",
+    );
+    check_one(
+        &with("[reuse]\nscope = \"shared\"\nwriters = [\"the editor\"]\n"),
+        "a.toml:8: reuse.writers: \"the editor\" is no name of a key; write one that `semblance keys list` shows",
+    );
+    assert!(one(&with("[reuse]\nscope = \"tenant\"\nwriters = []\n")).is_empty(), "nobody");
+}
+
+#[test]
+fn a_category_that_trusts_more_writers_is_not_as_strict() {
+    let policy = |reuse: &str| {
+        let text = format!("{}[reuse]\nscope = \"shared\"\n{reuse}", DEFAULT.1);
+        let set = PolicySet::from_texts(&[(DEFAULT.0.to_owned(), text)], "policies").unwrap();
+        std::sync::Arc::clone(set.default_policy())
+    };
+    let (all, two, one) = (policy(""), policy("writers = [\"a\", \"b\"]\n"), policy("writers = [\"b\"]\n"));
+    for (strict, loose) in [(&two, &all), (&one, &all), (&one, &two)] {
+        assert!(strict.is_at_least_as_strict_as(loose) && !loose.is_at_least_as_strict_as(strict));
+    }
+    assert!(all.is_at_least_as_strict_as(&all));
+    assert!(one.reuse.trusts(Some("b")) && !one.reuse.trusts(Some("a")) && !one.reuse.trusts(None));
+    assert!(all.reuse.trusts(None));
+}
+
+#[test]
 fn list_members_are_reported_on_their_own_line() {
     let text = "category = \"a\"\n[match]\nphrases = [\n  \"x\",\n  \"x\",\n  \"?!\",\n]\n[freshness]\nttl = \"1h\"\n";
     let found = one(text);

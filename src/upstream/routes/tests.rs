@@ -237,3 +237,41 @@ async fn each_upstream_gets_its_own_key_and_never_anothers() {
     let got: Vec<String> = rig.scripts.iter().map(got).collect();
     assert_eq!(got, ["Bearer client", "Bearer own-b", "Bearer own-c"]);
 }
+
+/// As [`Scripted`], but it asks for a key.
+#[derive(Debug)]
+struct Guarded(Scripted);
+
+impl Upstream for Guarded {
+    fn send(&self, request: UpstreamRequest) -> BoxFuture<'_, Result<UpstreamResponse, UpstreamError>> {
+        self.0.send(request)
+    }
+
+    fn base_url(&self, target: &Target<'_>) -> &str {
+        self.0.base_url(target)
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_needs_our_key_goes_to_nobody_without_one_neither_first_nor_as_a_fallback() {
+    let (model, script) = Scripted::programmable();
+    let guarded = || Arc::new(Guarded(model.clone())) as Arc<dyn Upstream>;
+    let named = |name: &str, own_key, fallback| Named {
+        name: name.to_owned(),
+        route: Route { models: texts(&[name]), ..Route::default() },
+        upstream: guarded(),
+        own_key,
+        fallback,
+    };
+    let ours = OwnKey::new(None, "ours").ok();
+    let routes =
+        Routes::new(guarded(), Arc::default()).named(vec![named("with", ours, Some(1)), named("without", None, None)]);
+    let send = |model| routes.send(UpstreamRequest { needs_own_key: true, ..request(CHAT, Some(model)) });
+    script.push(status(503));
+    assert_eq!(send("with").await.unwrap().status, 503, "the fallback has no key");
+    assert_eq!(script.last().unwrap().headers["authorization"], "Bearer ours");
+    for model in ["without", "anything else"] {
+        assert!(matches!(send(model).await, Err(UpstreamError::NoKey { .. })), "{model}");
+    }
+    assert_eq!(script.calls(), 1);
+}
