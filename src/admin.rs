@@ -30,7 +30,7 @@ use serde::Serialize;
 
 use crate::{
     entry::EntryId,
-    gateway::{Gateway, feedback::NoRemedy},
+    gateway::{Gateway, erase::NotPurged, feedback::NoRemedy},
     metrics::RemovalCause,
     store::{Hardness, Selector, StoreError, Upkeep},
 };
@@ -64,12 +64,12 @@ impl Control {
     }
 
     /// Purges to the end, also when the operator's connection is gone half-way.
-    async fn purge(&self, selector: Selector, hardness: Hardness, dry_run: bool) -> Result<Vec<EntryId>, StoreError> {
+    async fn purge(&self, selector: Selector, hardness: Hardness, dry_run: bool) -> Result<Vec<EntryId>, AdminError> {
         let parts = self.gateway.parts();
         let (done, purged) = tokio::sync::oneshot::channel();
-        let (cache, metrics) = (Arc::clone(&parts.cache), Arc::clone(&parts.metrics));
+        let (gateway, metrics) = (Arc::clone(&self.gateway), Arc::clone(&parts.metrics));
         parts.tasks.spawn("purge", async move {
-            let result = cache.purge(selector, hardness, dry_run).await;
+            let result = gateway.purge(selector, hardness, dry_run).await;
             if let Ok(ids) = &result
                 && !dry_run
                 && hardness == Hardness::Hard
@@ -79,7 +79,7 @@ impl Control {
             // Nobody may be waiting any more.
             let _ = done.send(result);
         });
-        purged.await.unwrap_or(Err(StoreError::Closed))
+        Ok(purged.await.unwrap_or(Err(NotPurged::Store(StoreError::Closed)))?)
     }
 
     fn ready(&self) -> bool {
@@ -124,6 +124,8 @@ enum AdminError {
     #[error("the store failed: {0}")]
     Store(#[from] StoreError),
     #[error(transparent)]
+    Purge(#[from] NotPurged),
+    #[error(transparent)]
     Feedback(#[from] NoRemedy),
     #[error("the embedder failed: {0}")]
     Embed(#[from] crate::embed::EmbedError),
@@ -136,6 +138,7 @@ impl IntoResponse for AdminError {
             Self::Foreign => (StatusCode::FORBIDDEN, "foreign-origin"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request"),
             Self::NoEntry => (StatusCode::NOT_FOUND, "no-entry"),
+            Self::Purge(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.reason()),
             Self::Feedback(NoRemedy::Store(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.reason()),
             Self::Feedback(error) => (StatusCode::NOT_FOUND, error.reason()),
             Self::Store(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.reason()),

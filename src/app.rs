@@ -358,7 +358,8 @@ fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
 
 async fn open_store(config: &Config, clock: &Clock) -> Result<Arc<dyn Upkeep>, StartError> {
     let dir = config.data_dir.clone();
-    let settings = StoreSettings { clock: clock.clone(), ..StoreSettings::default() };
+    let encryption = config.encryption_key.clone();
+    let settings = StoreSettings { clock: clock.clone(), encryption, ..StoreSettings::default() };
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&dir, settings)).await;
     Ok(Arc::new(opened.map_err(|_| StartError::Interrupted)??))
 }
@@ -484,7 +485,8 @@ fn oversight(config: &Config) -> Result<Oversight, StartError> {
         let api_key = judge.api_key.as_ref().map(config::Secret::expose);
         Ok::<_, ConfigProblem>(Arc::new(Judge::new(upstream, judge.model.clone(), api_key, judge.margin)))
     });
-    let feedback_file = Some(config.data_dir.join(FEEDBACK_FILE));
+    // It would hold in plain text what the database keeps sealed.
+    let feedback_file = config.encryption_key.is_none().then(|| config.data_dir.join(FEEDBACK_FILE));
     Ok(Oversight { shadow: config.shadow, feedback_file, judge: judge.transpose()? })
 }
 

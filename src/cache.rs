@@ -122,6 +122,8 @@ impl Cache {
         self.hot.forget_alias(cached);
         self.hot.forget_alias(asked);
         self.store.block(pair, why, now).await?;
+        // Again: an erasure may have read the pairs anew before this one was among them.
+        self.blocked().insert(pair);
         Ok(new)
     }
 
@@ -199,11 +201,15 @@ impl Cache {
                 purges.push(selector.clone());
                 self.hot.remove_where(|entry| selector.selects(entry));
             }
-            self.store.purge(selector, hardness, dry_run)
+            self.store.purge(selector.clone(), hardness, dry_run)
         };
         let ids = purged.await?;
         if !dry_run {
             self.forget(&ids, hardness == Hardness::Hard);
+            if hardness == Hardness::Hard && !selector.principals.is_empty() {
+                let left = self.store.blocked().await?;
+                self.blocked().replace(left);
+            }
         }
         Ok(ids)
     }

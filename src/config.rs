@@ -20,6 +20,7 @@ use http::HeaderValue;
 pub use problem::Problem;
 
 use crate::{
+    store::encryption::EncryptionKey,
     telemetry::LogConfig,
     tls::TlsFiles,
     upstream::{
@@ -205,6 +206,8 @@ pub struct Config {
     pub timeouts: Settings,
     /// Where the database lives.
     pub data_dir: PathBuf,
+    /// Seals what the database holds of questions and answers; `None` for a plain one.
+    pub encryption_key: Option<EncryptionKey>,
     /// Where policies live; `None` for the shipped set.
     pub policies: Option<PathBuf>,
     /// Name of the tenant: entries shared by `scope = "tenant"` stay inside it.
@@ -275,6 +278,11 @@ pub fn data_dir(given: Option<PathBuf>, config: Option<&std::path::Path>) -> Pat
 /// Whether the user wants colours at all (<https://no-color.org>).
 pub fn colours_wanted() -> bool {
     environment("NO_COLOR").is_none()
+}
+
+/// The secret in the variable that the user named; `None` when it is not set or empty.
+pub fn variable(name: &str) -> Option<Secret> {
+    environment(name).map(Secret::new)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]

@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr};
 
 use crate::{
     clock::Timestamp,
-    key::{Fingerprint, Partition, Scope},
+    key::{Fingerprint, Partition, Principal, Scope},
     similarity::Embedding,
     wire::Answer,
 };
@@ -43,6 +43,8 @@ pub struct Entry {
     pub id: EntryId,
     /// Isolation boundary.
     pub scope: Scope,
+    /// Whose question it answers; whoever asks the same in a shared scope is not named. `None` when that is not known.
+    pub principal: Option<Principal>,
     /// Where similarity may find it.
     pub partition: Partition,
     /// Exact identity; one live entry per fingerprint, a newer one replaces it.

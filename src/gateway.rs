@@ -6,6 +6,7 @@
 mod audit;
 mod category;
 mod embeddings;
+pub mod erase;
 pub mod feedback;
 pub mod flight;
 mod identity;
@@ -191,6 +192,8 @@ pub struct Gateway {
     recent: Recent,
     /// Room for request bodies, in units of [`BODY_UNIT`].
     bodies: Arc<Semaphore>,
+    /// Held while the file of feedback cases is written.
+    feedback_file: tokio::sync::Mutex<()>,
     examples: watch::Sender<Option<Learnt>>,
     /// Until then a request may wait for the examples.
     warm_until: Mutex<tokio::time::Instant>,
@@ -244,6 +247,7 @@ impl Gateway {
             lists: models::Lists::default(),
             recent: Recent::default(),
             bodies: Arc::new(Semaphore::new(body_room)),
+            feedback_file: tokio::sync::Mutex::default(),
             examples: watch::Sender::new(None),
             warm_until: Mutex::new(tokio::time::Instant::now() + WARM_UP),
         })

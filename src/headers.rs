@@ -279,6 +279,26 @@ pub(crate) fn unescaped(text: &str) -> Vec<u8> {
     plain
 }
 
+/// The headers that a client with this key or token may have sent: each credential field with it, bare and as a bearer
+/// token, and the two fields that some clients send together. None when no header can carry it.
+pub fn carrying(secret: &str) -> Vec<HeaderMap> {
+    let mut maps = Vec::new();
+    let values = [secret.to_owned(), format!("Bearer {secret}"), format!("bearer {secret}")];
+    let values: Vec<_> = values.iter().filter_map(|value| HeaderValue::from_str(value).ok()).collect();
+    for name in CREDENTIALS {
+        for value in &values {
+            maps.push(HeaderMap::from_iter([(HeaderName::from_static(name), value.clone())]));
+        }
+    }
+    if let [bare, bearer, _] = values.as_slice() {
+        for name in ["x-api-key", "api-key"] {
+            let both = [(header::AUTHORIZATION, bearer.clone()), (HeaderName::from_static(name), bare.clone())];
+            maps.push(HeaderMap::from_iter(both));
+        }
+    }
+    maps
+}
+
 /// Removes everything by which a client shows who it is and whose account or provider it wants, for a request that goes
 /// out under a credential of ours.
 pub fn strip_credentials(headers: &mut HeaderMap) {

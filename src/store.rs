@@ -9,6 +9,7 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+pub mod encryption;
 pub mod failing;
 pub mod sqlite;
 pub mod verdicts;
@@ -18,7 +19,7 @@ use futures_util::future::BoxFuture;
 use crate::{
     clock::Timestamp,
     entry::{Entry, EntryId},
-    key::{Fingerprint, Partition, Scope},
+    key::{Fingerprint, Partition, Principal, Scope},
     similarity::Embedding,
 };
 
@@ -33,6 +34,9 @@ pub struct Selector {
     pub category: Option<String>,
     /// Entries of this scope.
     pub scope: Option<Scope>,
+    /// Entries that answer one of these, and those of which it is not known whom they answer: an erasure must be sure.
+    /// A hard purge of these also removes the blocked pairs that their entries are part of. Any when empty.
+    pub principals: Vec<Principal>,
     /// Entries generated at or before this moment.
     pub generated_until: Option<Timestamp>,
 }
@@ -40,11 +44,12 @@ pub struct Selector {
 impl Selector {
     /// Whether `entry` is selected. The store's own query must agree; the conformance suite compares them.
     pub fn selects(&self, entry: &Entry) -> bool {
-        let Self { entry: id, tag, category, scope, generated_until } = self;
+        let Self { entry: id, tag, category, scope, principals, generated_until } = self;
         id.is_none_or(|id| id == entry.id)
             && tag.as_ref().is_none_or(|tag| entry.tags.contains(tag))
             && category.as_ref().is_none_or(|category| *category == entry.category)
             && scope.is_none_or(|scope| scope == entry.scope)
+            && (principals.is_empty() || entry.principal.is_none_or(|of| principals.contains(&of)))
             && generated_until.is_none_or(|until| entry.generated_at <= until)
     }
 }
@@ -97,12 +102,49 @@ pub enum StoreError {
         /// The newest this program knows.
         supported: u32,
     },
+    /// Written by an older version, and only to be looked at.
+    #[error(
+        "database {path} has schema {found}, older than this version's {supported}; start the gateway once or run doctor with --repair, which brings it up to date"
+    )]
+    TooOld {
+        /// The file.
+        path: String,
+        /// Its schema version.
+        found: u32,
+        /// The one this program reads.
+        supported: u32,
+    },
     /// The file is something else, or its header is destroyed.
     #[error("{path} is not a semblance database; move it away or choose another directory with --data-dir")]
     NotADatabase {
         /// The file.
         path: String,
     },
+    /// The texts are sealed and no key was given.
+    #[error("database {path} is encrypted; set SEMBLANCE_ENCRYPTION_KEY to the key it was made with")]
+    KeyMissing {
+        /// The file.
+        path: String,
+    },
+    /// The texts are sealed under another key.
+    #[error(
+        "database {path} is encrypted with another key; set SEMBLANCE_ENCRYPTION_KEY to the one it was made with, or move the file away and let the cache start empty"
+    )]
+    WrongKey {
+        /// The file.
+        path: String,
+    },
+    /// A key was given, and the texts in the file are not sealed.
+    #[error(
+        "database {path} is not encrypted and a key was given; move the file away so that an encrypted one is made, or unset SEMBLANCE_ENCRYPTION_KEY"
+    )]
+    KeyNotWanted {
+        /// The file.
+        path: String,
+    },
+    /// The system gives no random bytes, without which nothing is sealed.
+    #[error("the system gives no random bytes: {0}")]
+    Randomness(getrandom::Error),
     /// No room for the write; the store works again when there is.
     #[error("no space left for the database; free some on the disk of --data-dir, or lower the store's size limit")]
     NoSpace,
@@ -135,7 +177,12 @@ impl StoreError {
             Self::Directory { .. } => "store-directory",
             Self::Locked { .. } => "store-locked",
             Self::TooNew { .. } => "store-too-new",
+            Self::TooOld { .. } => "store-too-old",
             Self::NotADatabase { .. } => "store-not-a-database",
+            Self::KeyMissing { .. } => "store-key-missing",
+            Self::WrongKey { .. } => "store-wrong-key",
+            Self::KeyNotWanted { .. } => "store-key-not-wanted",
+            Self::Randomness(_) => "store-randomness",
             Self::NoSpace => "store-no-space",
             Self::Thread(_) => "store-thread",
             Self::Database(_) => "store-database",
@@ -162,6 +209,8 @@ pub struct EntrySummary {
     pub id: String,
     /// All 64 hex digits of the scope, as a purge by scope takes it.
     pub scope: String,
+    /// All 64 hex digits of whose question it answers, as an erasure takes it; `None` when that is not known.
+    pub principal: Option<String>,
     /// Category at admission.
     pub category: String,
     /// The question, when it has one.

@@ -182,6 +182,7 @@ fn entry(key: u64, id: EntryId) -> Entry {
     Entry {
         id,
         scope,
+        principal: None,
         partition,
         fingerprint: fingerprint("key", key),
         category: "default".to_owned(),

@@ -71,6 +71,7 @@ impl Seeder {
         Some(Entry {
             id,
             scope: self.scope,
+            principal: None,
             partition,
             fingerprint: Fingerprint::derive(&partition, question.as_bytes()),
             category: "default".to_owned(),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{AdminError, Shared};
 use crate::{
     entry::{Entry, EntryId},
+    key::{Principal, Scope},
     store::{EntrySummary, Hardness, Selector},
 };
 
@@ -22,6 +23,8 @@ const LARGEST_PAGE: u64 = 1000;
 pub(super) struct ListQuery {
     category: Option<String>,
     tag: Option<String>,
+    scope: Option<String>,
+    principal: Option<String>,
     offset: Option<u64>,
     limit: Option<u64>,
 }
@@ -32,8 +35,12 @@ pub(super) struct Listed {
 }
 
 pub(super) async fn list(State(control): Shared, Query(query): Query<ListQuery>) -> Result<Json<Listed>, AdminError> {
-    let ListQuery { category, tag, offset, limit } = query;
-    let selector = Selector { category, tag, ..Selector::default() };
+    let ListQuery { category, tag, scope, principal, offset, limit } = query;
+    let not_hex = |what: &str| AdminError::BadRequest(format!("{what}: not 64 hex digits"));
+    let scope = scope.map(|hex| Scope::from_hex(&hex).ok_or_else(|| not_hex("scope"))).transpose()?;
+    let principal = principal.map(|hex| Principal::from_hex(&hex).ok_or_else(|| not_hex("principal"))).transpose()?;
+    let principals = principal.into_iter().collect();
+    let selector = Selector { category, tag, scope, principals, ..Selector::default() };
     let limit = limit.unwrap_or(PAGE).min(LARGEST_PAGE);
     let store = control.gateway.parts().cache.store();
     Ok(Json(Listed { entries: store.list(selector, offset.unwrap_or(0), limit).await? }))
@@ -43,6 +50,8 @@ pub(super) async fn list(State(control): Shared, Query(query): Query<ListQuery>)
 #[derive(Debug, Serialize)]
 pub(super) struct Shown {
     id: String,
+    scope: String,
+    principal: Option<String>,
     category: String,
     policy_revision: String,
     query: Option<String>,
@@ -58,6 +67,8 @@ impl From<&Entry> for Shown {
     fn from(entry: &Entry) -> Self {
         Self {
             id: entry.id.to_string(),
+            scope: entry.scope.to_hex(),
+            principal: entry.principal.map(|principal| principal.to_hex()),
             category: entry.category.clone(),
             policy_revision: entry.policy_revision.clone(),
             query: entry.query.clone(),

@@ -16,6 +16,14 @@ impl Blocked {
         self.pairs.contains(&pair)
     }
 
+    /// Keeps these pairs and no others.
+    pub(super) fn replace(&mut self, pairs: Vec<Pair>) {
+        *self = Self::default();
+        for pair in pairs {
+            self.insert(pair);
+        }
+    }
+
     /// Adds a pair; false when it was there.
     pub(super) fn insert(&mut self, pair: Pair) -> bool {
         let new = self.pairs.insert(pair);

@@ -2,8 +2,10 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::Context;
+
 use super::Output;
-use crate::store::sqlite::doctor;
+use crate::store::{encryption::EncryptionKey, sqlite::doctor};
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -11,6 +13,11 @@ pub(super) struct Args {
     /// Directory of the database.
     #[arg(long, env = "SEMBLANCE_DATA_DIR", default_value = crate::config::DATA_DIR)]
     data_dir: PathBuf,
+    /// Key of an encrypted database
+    ///
+    /// Better set as `SEMBLANCE_ENCRYPTION_KEY`: a flag shows in the process list.
+    #[arg(long, env = "SEMBLANCE_ENCRYPTION_KEY", value_name = "KEY", hide_env_values = true)]
+    encryption_key: Option<String>,
     /// Remove what is damaged and say what it was.
     #[arg(long)]
     repair: bool,
@@ -20,7 +27,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let report = doctor::doctor(&args.data_dir, args.repair)?;
+    let key = args.encryption_key.as_deref().filter(|text| !text.is_empty()).map(EncryptionKey::parse);
+    let key = key.transpose().context("encryption key")?;
+    let report = doctor::examine(&args.data_dir, args.repair, key.as_ref())?;
     let output = Output::stdout();
     if args.json {
         output.json(&report)?;

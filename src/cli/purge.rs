@@ -55,6 +55,18 @@ pub(super) struct Args {
     /// Entries of this scope, 64 hex digits as the entry list shows them.
     #[arg(long)]
     scope: Option<String>,
+    /// Erase a person: 64 hex digits of the principal as the entry list shows them
+    ///
+    /// Removes their entries, wordings, blocked pairs and feedback cases from memory and disk, and entries of which it is
+    /// not known whose they are.
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["credential_env", "credential_stdin"])]
+    principal: Option<String>,
+    /// Erase whoever asks with the key or token in this environment variable
+    #[arg(long, value_name = "NAME", conflicts_with = "credential_stdin")]
+    credential_env: Option<String>,
+    /// Erase whoever asks with the key or token on standard input
+    #[arg(long)]
+    credential_stdin: bool,
     /// Entries generated this long ago or earlier, such as 24h.
     #[arg(long)]
     older_than: Option<String>,
@@ -76,10 +88,11 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
-        let Args { entry, tag, category, scope, older_than, all, soft, dry_run, admin, json } = args;
+        let credential = credential(&args)?;
+        let Args { entry, tag, category, scope, principal, older_than, all, soft, dry_run, admin, json, .. } = args;
         let body = serde_json::json!({
-            "entry": entry, "tag": tag, "category": category, "scope": scope, "older_than": older_than,
-            "all": all, "soft": soft, "dry_run": dry_run,
+            "entry": entry, "tag": tag, "category": category, "scope": scope, "principal": principal,
+            "credential": credential, "older_than": older_than, "all": all, "soft": soft, "dry_run": dry_run,
         });
         let answer = admin.post("/semblance/purge", &body).await?;
         let output = Output::stdout();
@@ -95,4 +108,21 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// The credential that the arguments point to; it never stands among them, where others could read it.
+fn credential(args: &Args) -> anyhow::Result<Option<String>> {
+    let secret = if let Some(name) = &args.credential_env {
+        crate::config::variable(name).with_context(|| format!("the variable {name} is not set"))?.expose().to_owned()
+    } else if args.credential_stdin {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).context("standard input")?;
+        line
+    } else {
+        return Ok(None);
+    };
+    match secret.trim() {
+        "" => bail!("the credential is empty"),
+        secret => Ok(Some(secret.to_owned())),
+    }
 }

@@ -133,6 +133,12 @@ settings! {
     /// Name of the tenant: entries shared by scope = "tenant" stay inside it
     #[arg(long, env = "SEMBLANCE_TENANT", value_name = "NAME", hide_short_help = true)]
     tenant: String = "tenant",
+    /// Key under which questions, answers and vectors are kept on disk: 32 bytes as base64 or hex
+    ///
+    /// Better set as `SEMBLANCE_ENCRYPTION_KEY`: a flag shows in the process list. A database is encrypted from its first
+    /// start on or never. Default: not encrypted.
+    #[arg(long, env = "SEMBLANCE_ENCRYPTION_KEY", value_name = "KEY", hide_env_values = true, hide_short_help = true)]
+    encryption_key: String = "encryption_key",
     /// Let requests without a credential use the cache, in a scope of their own
     ///
     /// Default: true when --listen is on loopback, else false.

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     index::segmented::DEFAULT_SEAL_AT,
+    store::encryption::EncryptionKey,
     telemetry::{self, Color, LogConfig, LogFormat},
     upstream::http::{BaseUrl, Settings},
 };
@@ -35,7 +36,7 @@ pub(super) fn resolve(
 ) -> Result<Config, Vec<Problem>> {
     let typed = ConfigFile::from_args(args, &mut problems).over(file);
     let mut check = Check { problems, environment };
-    let config = check.config(&typed);
+    let config = check.config(args, &typed);
     if check.problems.is_empty() { Ok(config) } else { Err(check.problems) }
 }
 
@@ -45,7 +46,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn config(&mut self, typed: &ConfigFile) -> Config {
+    fn config(&mut self, args: &ServeArgs, typed: &ConfigFile) -> Config {
         let listen = self.address("listen", typed.listen.as_ref(), 8080);
         let (admin_listen, admin_token) = self.admin(typed, listen);
         let allow_anonymous =
@@ -62,6 +63,7 @@ impl Check<'_> {
             upstreams: self.upstreams(&typed.upstreams, timeouts),
             timeouts,
             data_dir: typed.data_dir.as_ref().map_or_else(|| super::DATA_DIR.into(), |typed| typed.value.clone()),
+            encryption_key: self.encryption_key(args, typed),
             policies: typed.policies.as_ref().map(|typed| typed.value.clone()),
             tenant: self.tenant(typed.tenant.as_ref()),
             allow_anonymous,
@@ -129,6 +131,16 @@ impl Check<'_> {
             self.report("admin_token", typed, "must be printable ASCII without blanks, and not empty");
         }
         (admin, token)
+    }
+
+    fn encryption_key(&mut self, args: &ServeArgs, typed: &ConfigFile) -> Option<EncryptionKey> {
+        if args.encryption_key.as_deref() == Some("") {
+            // A secret that was not filled in must not make a plain database.
+            self.problems.push(Origin::Flag.problem("encryption_key", "is empty; set a key, or leave it out"));
+        }
+        let typed = typed.encryption_key.as_ref()?;
+        let parsed = EncryptionKey::parse(&typed.value);
+        parsed.map_err(|error| self.report("encryption_key", typed, error.to_string())).ok()
     }
 
     fn upstream(&mut self, key: &str, typed: Option<&Typed<String>>) -> Option<UpstreamChoice> {

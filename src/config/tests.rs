@@ -425,3 +425,16 @@ fn the_readmes_example_is_a_settings_file() {
     let names: Vec<&str> = named.iter().map(|named| named.name.as_str()).collect();
     assert_eq!((names.as_slice(), named[0].fallback), (&["azure", "openai", "house"][..], Some(1)));
 }
+
+#[test]
+fn an_encryption_key_is_read_and_never_shown_and_an_empty_one_is_no_plain_database() {
+    let text = "ab".repeat(32);
+    let read = from_file(&format!("encryption_key = \"{text}\"")).unwrap();
+    assert_eq!(read.encryption_key, Some(EncryptionKey::parse(&text).unwrap()));
+    assert!(!format!("{read:?}").contains("abab"));
+    let problems = from_file("encryption_key = \"s3cret\"").unwrap_err();
+    assert!(problems[0].contains("is not a key") && !problems[0].contains("s3cret"), "{problems:?}");
+    let args = ServeArgs { encryption_key: Some(String::new()), ..ServeArgs::default() };
+    let problems = config(&args, "", &[]).unwrap_err();
+    assert!(problems[0].contains("encryption_key") && problems[0].contains("is empty"), "{problems:?}");
+}

@@ -31,7 +31,7 @@ use crate::{
     entry::Entry,
     freshness::Freshness,
     http::error::ClientError,
-    key::{Fingerprint, Partition, Scope},
+    key::{Fingerprint, Partition, Principal, Scope},
     keys::Right,
     outcome::{BypassReason, HitKind, MissReason, NotStored},
     policy::{ClassifiedBy, EMBEDDINGS, Facts, PersonalData, Policy, Write},
@@ -52,6 +52,7 @@ const LOOKUPS: usize = 16;
 #[derive(Debug)]
 struct Order {
     call: Call,
+    principal: Principal,
     batch: Batch,
     directives: Directives,
     policy: Arc<Policy>,
@@ -180,7 +181,7 @@ impl Gateway {
         let apart = (!identity::is_trusted(call.holder.as_deref(), &policy.reuse))
             .then(|| batch.elements.iter().map(|element| keys_in(own, element)).collect());
         let policy_revision = policies.revision().to_owned();
-        Ok(Order { call: call.clone(), batch, directives, policy, policy_revision, freshness, keys, apart })
+        Ok(Order { call: call.clone(), principal, batch, directives, policy, policy_revision, freshness, keys, apart })
     }
 
     /// Looks every element up.
@@ -369,6 +370,7 @@ impl Gateway {
         Entry {
             id: self.parts.cache.store().next_id(),
             scope: keys.scope,
+            principal: Some(order.principal),
             partition: keys.partition,
             fingerprint: keys.fingerprint,
             category: EMBEDDINGS.to_owned(),

@@ -5,11 +5,15 @@
 
 use std::path::Path;
 
-use tokio::io::AsyncWriteExt;
+use tokio::{
+    fs::{File, OpenOptions},
+    io::AsyncWriteExt,
+};
 
 use super::{Gateway, recent::Recalled};
 use crate::{
     entry::EntryId,
+    key::Principal,
     store::{Hardness, Selector, StoreError},
 };
 
@@ -163,6 +167,7 @@ impl Gateway {
             let case = serde_json::json!({
                 "id": format!("feedback-{request}"), "seed": seed, "ask": ask, "expect": "miss",
                 "kind": "feedback", "category": hit.category,
+                "of": hit.of.iter().map(Principal::to_hex).collect::<Vec<_>>(),
             });
             lines.push_str(&case.to_string());
             lines.push('\n');
@@ -170,6 +175,7 @@ impl Gateway {
         if lines.is_empty() {
             return;
         }
+        let _alone = self.feedback_file.lock().await;
         if let Err(error) = append(path, &lines).await {
             tracing::warn!(path = %path.display(), %error, "feedback case not written");
         }
@@ -178,11 +184,20 @@ impl Gateway {
 
 /// Appends to a file that only its owner may read.
 async fn append(path: &Path, lines: &str) -> std::io::Result<()> {
-    let mut options = tokio::fs::OpenOptions::new();
-    options.create(true).append(true);
+    let mut file = private_file(OpenOptions::new().create(true).append(true)).open(path).await?;
+    write_through(&mut file, lines).await
+}
+
+/// These options, and when the file is made, only its owner may read it.
+pub(super) fn private_file(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     options.mode(0o600);
-    let mut file = options.open(path).await?;
-    file.write_all(lines.as_bytes()).await?;
-    file.flush().await
+    options
+}
+
+/// Writes `text` to the disk.
+pub(super) async fn write_through(file: &mut File, text: &str) -> std::io::Result<()> {
+    file.write_all(text.as_bytes()).await?;
+    file.flush().await?;
+    file.sync_data().await
 }

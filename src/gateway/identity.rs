@@ -48,6 +48,8 @@ pub(super) struct Question {
     pub(super) request: Request,
     /// What the request asks of the cache, headers and body merged.
     pub(super) directives: Directives,
+    /// Who asks.
+    pub(super) principal: Principal,
     /// Keys in the scope of the credential, which every policy allows.
     pub(super) own: Keys,
     shape: Vec<u8>,
@@ -210,6 +212,16 @@ impl Gateway {
         Ok(asked)
     }
 
+    /// Whoever asks with this key or token, in any header it can come in.
+    pub fn principals_of(&self, secret: &str) -> Vec<Principal> {
+        let key = &self.parts.principal_key;
+        headers::carrying(secret)
+            .iter()
+            .filter_map(|headers| headers::credential(headers, ""))
+            .map(|it| key.principal(it.kind, &it.bytes))
+            .collect()
+    }
+
     /// Parses a call into a question, or says where it goes instead.
     pub(super) fn understand(&self, call: &Call) -> Result<Question, Unanswerable> {
         let principal = self.identify(call).map_err(Unanswerable::Refused)?;
@@ -251,7 +263,7 @@ impl Gateway {
         let user_text = request.user_turns.join("\n");
         let personal = Personal::of(last_words(&request), &request.user_turns, &user_text);
         let holder = call.holder.clone();
-        Question { request, directives, own, shape, upstream, user_text, personal, holder }
+        Question { request, directives, principal, own, shape, upstream, user_text, personal, holder }
     }
 
     /// The scope of what is kept for the credential of `call`, which names `model`, alone.

@@ -618,6 +618,7 @@ impl Gateway {
         let entry = Entry {
             id: self.parts.cache.store().next_id(),
             scope: keys.scope,
+            principal: Some(question.principal),
             partition: keys.partition,
             fingerprint: keys.fingerprint,
             category: policy.category.clone(),

@@ -7,7 +7,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{entry::EntryId, key::Fingerprint};
+use crate::{
+    entry::EntryId,
+    key::{Fingerprint, Principal},
+};
 
 /// Hits remembered.
 const REMEMBERED: usize = 4096;
@@ -29,6 +32,8 @@ pub(super) struct Recalled {
     pub(super) asked_text: Option<String>,
     /// The entry's category.
     pub(super) category: String,
+    /// Whose questions the texts are.
+    pub(super) of: Vec<Principal>,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +76,11 @@ impl Recent {
         }
     }
 
+    /// Drops every hit that holds a question of one of these.
+    pub(super) fn forget(&self, principals: &[Principal]) {
+        self.ring().by_request.retain(|_, hit| !hit.of.iter().any(|of| principals.contains(of)));
+    }
+
     fn ring(&self) -> MutexGuard<'_, Ring> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -90,6 +100,7 @@ mod tests {
             asked: Fingerprint::from_bytes([2; 32]),
             asked_text: Some(text),
             category: "faq".to_owned(),
+            of: vec![Principal::from_bytes([3; 32])],
         };
         recent.note("first", hit("short".to_owned()));
         recent.note("second", hit("x".repeat(LONGEST_TEXT + 1)));

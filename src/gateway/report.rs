@@ -20,6 +20,7 @@ use crate::{
     entry::EntryId,
     headers::{self, CacheFacts, Stored, append_cache_status, cache_status},
     http::error::ClientError,
+    key::Principal,
     metrics::{FollowerStatus, InFlight, Metrics},
     outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
     telemetry::{self, RequestFacts},
@@ -45,6 +46,7 @@ pub(super) struct Ticket {
     model: String,
     /// The question, if it may be matched by meaning.
     asked: Option<String>,
+    principal: Option<Principal>,
     /// What an answer repeats of the request.
     echo: Echo,
     category: String,
@@ -82,6 +84,7 @@ impl Ticket {
             now: gateway.parts().clock.now(),
             model: String::new(),
             asked: None,
+            principal: None,
             echo: Echo::default(),
             category: String::new(),
             outcome: Outcome::Bypass(BypassReason::Refused),
@@ -103,6 +106,7 @@ impl Ticket {
     pub(super) fn question(&mut self, question: &Question) {
         question.request.model.clone_into(&mut self.model);
         // It may end in a file of replay cases, where no personal data belongs.
+        self.principal = Some(question.principal);
         self.asked = question.query().filter(|_| question.personal.is_none()).map(str::to_owned);
         self.echo = question.request.echo.clone();
     }
@@ -319,7 +323,7 @@ impl Ticket {
         if let Some(served) = &self.served {
             gateway.parts().cache.mark_used(served.entry.id);
             self.metrics.saved(served.entry.answer.usage, None);
-            gateway.recent.note(&self.id, recalled(served, self.asked.as_deref()));
+            gateway.recent.note(&self.id, recalled(served, self.asked.as_deref(), self.principal));
         }
         self.record(reply.status);
         // A streamed answer is being answered until its last byte.
@@ -421,7 +425,7 @@ impl Gateway {
     }
 }
 
-fn recalled(served: &Served, asked: Option<&str>) -> Recalled {
+fn recalled(served: &Served, asked: Option<&str>, by: Option<Principal>) -> Recalled {
     let entry = &served.entry;
     Recalled {
         entry: entry.id,
@@ -430,6 +434,7 @@ fn recalled(served: &Served, asked: Option<&str>) -> Recalled {
         asked: served.asked,
         asked_text: asked.map(str::to_owned),
         category: entry.category.clone(),
+        of: [entry.principal, by].into_iter().flatten().collect(),
     }
 }
 

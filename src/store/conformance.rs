@@ -11,7 +11,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     entry::{Entry, EntryId},
-    key::{Fingerprint, Partition, Scope, ScopeParts},
+    key::{Fingerprint, Partition, Principal, Scope, ScopeParts},
     similarity::Embedding,
     wire::{Answer, Family, Usage},
 };
@@ -76,6 +76,7 @@ pub(crate) fn entry(id: EntryId, question: &str) -> Entry {
     Entry {
         id,
         scope: scope("a"),
+        principal: Some(Principal::from_bytes([7; 32])),
         partition: Partition::derive(&scope("a"), "chat", b"shape"),
         fingerprint: fingerprint(question),
         category: "product-faq".to_owned(),
@@ -120,6 +121,7 @@ pub(crate) async fn an_admitted_entry_comes_back_as_it_was(store: &dyn Upkeep) {
     let bare = Entry {
         id: store.next_id(),
         fingerprint: fingerprint("bare"),
+        principal: None,
         query: None,
         embedding: None,
         embedder: None,

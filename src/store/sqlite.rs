@@ -18,6 +18,7 @@ mod read;
 mod readers;
 mod schema;
 mod selection;
+mod vault;
 mod verdicts;
 mod write;
 mod writer;
@@ -40,6 +41,7 @@ use tokio::sync::oneshot;
 use self::{
     queue::{Bounds, Queue, Queued, Urgency},
     readers::Readers,
+    vault::Vault,
     writer::{Job, Task, Writer},
 };
 use crate::{
@@ -49,7 +51,7 @@ use crate::{
     similarity::Embedding,
     store::{
         Durability, EntrySummary, Expired, Found, Hardness, Page, Selector, Store, StoreError, StoreStats,
-        StoredVector, Unembedded, Upkeep,
+        StoredVector, Unembedded, Upkeep, encryption::EncryptionKey,
     },
 };
 
@@ -70,6 +72,8 @@ pub struct StoreSettings {
     pub readers: usize,
     /// The database file never grows beyond this; writes then fail with [`StoreError::NoSpace`].
     pub max_file_bytes: Option<u64>,
+    /// Seals questions, answers and vectors; a file that was made without a key, or with another, is refused.
+    pub encryption: Option<EncryptionKey>,
 }
 
 impl Default for StoreSettings {
@@ -82,6 +86,7 @@ impl Default for StoreSettings {
             gather: Duration::from_millis(25),
             readers: 2,
             max_file_bytes: None,
+            encryption: None,
         }
     }
 }
@@ -100,6 +105,7 @@ const SMALL: usize = 128;
 pub struct SqliteStore {
     path: PathBuf,
     clock: Clock,
+    vault: Vault,
     next_id: Arc<AtomicU64>,
     failed: Arc<AtomicU64>,
     queue: Arc<Queue<Box<dyn Job>>>,
@@ -118,13 +124,14 @@ impl SqliteStore {
     /// Opens the store in `dir`, making it when it is missing. Blocks; call it before serving.
     ///
     /// # Errors
-    /// [`StoreError::Directory`], [`StoreError::Locked`], [`StoreError::TooNew`] and [`StoreError::NotADatabase`], each
-    /// of which says what to do, and whatever the database says beyond that.
+    /// [`StoreError::Directory`], [`StoreError::Locked`], [`StoreError::TooNew`], [`StoreError::NotADatabase`],
+    /// [`StoreError::KeyMissing`], [`StoreError::WrongKey`] and [`StoreError::KeyNotWanted`], each of which says what to do, and whatever the database says beyond that.
     pub fn open(dir: &Path, settings: StoreSettings) -> Result<Self, StoreError> {
-        let StoreSettings { clock, queue_items, queue_bytes, batch, gather, readers, max_file_bytes } = settings;
+        let StoreSettings { clock, queue_items, queue_bytes, batch, gather, readers, max_file_bytes, encryption } =
+            settings;
         schema::make_directory(dir)?;
         let lock = schema::lock(dir)?;
-        let conn = schema::open_writer(dir)?;
+        let (conn, vault) = schema::open_writer(dir, encryption.as_ref())?;
         if let Some(bytes) = max_file_bytes {
             let pages = i64::try_from(bytes / PAGE_BYTES).unwrap_or(i64::MAX).max(1);
             conn.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
@@ -149,6 +156,7 @@ impl SqliteStore {
         Ok(Self {
             path,
             clock,
+            vault,
             next_id,
             failed: Arc::default(),
             queue,
@@ -261,8 +269,8 @@ impl Store for SqliteStore {
     }
 
     fn admit(&self, entry: Entry, durability: Durability) -> BoxFuture<'_, Result<(), StoreError>> {
-        let (bytes, now) = (entry.weight(), self.clock.now());
-        let run = move |conn: &Connection| write::admit(conn, &entry, now);
+        let (bytes, now, vault) = (entry.weight(), self.clock.now(), self.vault.clone());
+        let run = move |conn: &Connection| write::admit(conn, &vault, &entry, now);
         match durability {
             Durability::Behind => ready(self.behind(bytes, run)).boxed(),
             Durability::Through => self.write(Urgency::Through, bytes, run),
@@ -274,11 +282,13 @@ impl Store for SqliteStore {
     }
 
     fn find(&self, fingerprint: Fingerprint) -> BoxFuture<'_, Result<Option<Found>, StoreError>> {
-        self.read(move |conn| read::find(conn, &fingerprint))
+        let vault = self.vault.clone();
+        self.read(move |conn| read::find(conn, &vault, &fingerprint))
     }
 
     fn get(&self, id: EntryId) -> BoxFuture<'_, Result<Option<Entry>, StoreError>> {
-        self.read(move |conn| read::get(conn, id))
+        let vault = self.vault.clone();
+        self.read(move |conn| read::get(conn, &vault, id))
     }
 
     fn purge(
@@ -302,7 +312,8 @@ impl Store for SqliteStore {
         offset: u64,
         limit: u64,
     ) -> BoxFuture<'_, Result<Vec<EntrySummary>, StoreError>> {
-        self.read(move |conn| read::list(conn, &selector, offset, limit))
+        let vault = self.vault.clone();
+        self.read(move |conn| read::list(conn, &vault, &selector, offset, limit))
     }
 
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats, StoreError>> {
@@ -320,7 +331,8 @@ impl Store for SqliteStore {
 
 impl Upkeep for SqliteStore {
     fn vectors(&self, after: Option<EntryId>, limit: u32) -> BoxFuture<'_, Result<Page<StoredVector>, StoreError>> {
-        self.read(move |conn| read::vectors(conn, after, limit))
+        let vault = self.vault.clone();
+        self.read(move |conn| read::vectors(conn, &vault, after, limit))
     }
 
     fn unembedded(
@@ -329,12 +341,13 @@ impl Upkeep for SqliteStore {
         after: Option<EntryId>,
         limit: u32,
     ) -> BoxFuture<'_, Result<Page<Unembedded>, StoreError>> {
-        self.read(move |conn| read::unembedded(conn, &embedder, after, limit))
+        let vault = self.vault.clone();
+        self.read(move |conn| read::unembedded(conn, &vault, &embedder, after, limit))
     }
 
     fn set_embedding(&self, id: EntryId, embedder: String, embedding: Embedding) -> Result<(), StoreError> {
-        let bytes = SMALL + embedding.dimensions() * 4;
-        self.behind(bytes, move |conn| write::set_embedding(conn, id, &embedder, &embedding))
+        let (bytes, vault) = (SMALL + embedding.dimensions() * 4, self.vault.clone());
+        self.behind(bytes, move |conn| write::set_embedding(conn, &vault, id, &embedder, &embedding))
     }
 
     fn touch(&self, ids: Vec<EntryId>, now: Timestamp) -> Result<(), StoreError> {

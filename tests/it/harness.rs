@@ -204,6 +204,12 @@ impl TestGateway {
         &self.config.data_dir
     }
 
+    /// Stops for good; the directory lasts as long as what is returned.
+    pub(crate) async fn stop(self) -> (Config, TempDir) {
+        assert_eq!(self.app.drain().await, Vec::<&str>::new());
+        (self.config, self.dir)
+    }
+
     /// Stops, and starts again over the same data.
     pub(crate) async fn restart(self) -> Self {
         let embedder = Arc::clone(&self.embedder);

@@ -7,6 +7,7 @@ mod harness;
 
 mod abuse; // what nobody sends by accident
 mod admin; // the control plane
+mod at_rest; // what lies in the data directory, sealed and erased
 mod audit; // wrong hits: found, blocked, counted, and the category tripped
 mod chat; // recording and replay of chat completions
 mod client_side; // both HTTP versions, TLS, codings, web pages

@@ -2,14 +2,15 @@
 //!
 //! SQLite has no page checksums, so a flipped bit in a file would otherwise be served. The checksum covers every fact
 //! that decides to whom and how long an answer may be served, and the compressed body: an entry that fails it is never
-//! served.
+//! served. Question, body and vector pass through the [`Vault`] on their way: the checksum covers them as they are stored.
 
 use bytes::Bytes;
 
+use super::vault::{Part, Vault};
 use crate::{
     clock::Timestamp,
     entry::{Entry, EntryId},
-    key::{Fingerprint, Partition, Scope},
+    key::{Fingerprint, Partition, Principal, Scope},
     similarity::Embedding,
     store::StoreError,
     wire::{Answer, Family, Usage},
@@ -22,11 +23,12 @@ const ZSTD_LEVEL: i32 = 3;
 /// No stored answer is larger; a longer length is damage, and must not be allocated.
 const MAX_ANSWER: usize = 1 << 30;
 
-/// An entry as its rows hold it.
+/// An entry as its rows hold it: query, body and embedding as the vault gives them out.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Record {
     pub(super) id: i64,
     pub(super) scope: [u8; 32],
+    pub(super) principal: Option<[u8; 32]>,
     pub(super) partition: [u8; 32],
     pub(super) fingerprint: [u8; 32],
     pub(super) category: String,
@@ -42,10 +44,11 @@ pub(super) struct Record {
 
 impl Record {
     /// The rows of `entry`.
-    pub(super) fn of(entry: &Entry) -> Result<Self, StoreError> {
+    pub(super) fn of(entry: &Entry, vault: &Vault) -> Result<Self, StoreError> {
         let Entry {
             id,
             scope,
+            principal,
             partition,
             fingerprint,
             category,
@@ -59,43 +62,50 @@ impl Record {
             ttl_limit_ms,
             tags: _,
         } = entry;
+        let id = i64::try_from(id.0).map_err(unfit)?;
+        let query = query.clone().map(|query| vault.seal_text(Part::Query, id, query)).transpose()?;
+        let embedding_of = |vector| vault.seal(Part::Vector, id, encode_vector(vector));
         Ok(Self {
-            id: i64::try_from(id.0).map_err(unfit)?,
+            id,
             scope: *scope.as_bytes(),
+            principal: principal.map(|principal| *principal.as_bytes()),
             partition: *partition.as_bytes(),
             fingerprint: *fingerprint.as_bytes(),
             category: category.clone(),
             policy_revision: policy_revision.clone(),
-            query: query.clone(),
+            query,
             generated_at: generated_at.as_millis(),
             invalidated_at: invalidated_at.map(Timestamp::as_millis),
             ttl_limit_ms: ttl_limit_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
-            body: encode_answer(answer)?,
+            body: vault.seal(Part::Answer, id, encode_answer(answer)?)?,
             embedder: embedding.as_ref().map(|_| embedder.clone().unwrap_or_default()),
-            embedding: embedding.as_ref().map(encode_vector),
+            embedding: embedding.as_ref().map(embedding_of).transpose()?,
         })
     }
 
     /// The entry of these rows, when `checksum` holds.
-    pub(super) fn into_entry(self, checksum: &[u8], tags: Vec<String>) -> Result<Entry, StoreError> {
+    pub(super) fn into_entry(self, vault: &Vault, checksum: &[u8], tags: Vec<String>) -> Result<Entry, StoreError> {
         let id = EntryId(self.id.unsigned_abs());
         let damaged = |what| StoreError::Damaged { id, what };
         if self.checksum()[..] != *checksum {
             return Err(damaged("checksum"));
         }
-        let answer = decode_answer(&self.body).map_err(damaged)?;
-        let embedding = match self.embedding {
-            Some(bytes) => Some(decode_vector(&bytes).ok_or_else(|| damaged("vector"))?),
-            None => None,
-        };
+        let sealed = || damaged("seal");
+        let query =
+            self.query.map(|query| vault.open_text(Part::Query, self.id, query).ok_or_else(sealed)).transpose()?;
+        let body = vault.open(Part::Answer, self.id, self.body).ok_or_else(sealed)?;
+        let answer = decode_answer(&body).map_err(damaged)?;
+        let embedding = self.embedding.map(|stored| open_vector(vault, self.id, stored));
+        let embedding = embedding.map(|vector| vector.ok_or_else(|| damaged("vector"))).transpose()?;
         Ok(Entry {
             id,
             scope: Scope::from_bytes(self.scope),
+            principal: self.principal.map(Principal::from_bytes),
             partition: Partition::from_bytes(self.partition),
             fingerprint: Fingerprint::from_bytes(self.fingerprint),
             category: self.category,
             policy_revision: self.policy_revision,
-            query: self.query,
+            query,
             embedding,
             embedder: self.embedder.filter(|name| !name.is_empty()),
             answer,
@@ -126,6 +136,10 @@ impl Record {
             // A missing part and an empty one differ.
             let length = part.map_or(u64::MAX, |bytes| bytes.len() as u64);
             hasher.update(&length.to_le_bytes()).update(part.unwrap_or_default());
+        }
+        if let Some(principal) = &self.principal {
+            // Behind everything else, so that rows of before it was known keep their checksum.
+            hasher.update(principal);
         }
         let mut short = [0; 16];
         short.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
@@ -234,6 +248,11 @@ pub(super) fn decode_vector(bytes: &[u8]) -> Option<Embedding> {
         return None;
     }
     Embedding::from_unit(chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect())
+}
+
+/// The vector of row `row`, as [`decode_vector`].
+pub(super) fn open_vector(vault: &Vault, row: i64, stored: Vec<u8>) -> Option<Embedding> {
+    decode_vector(&vault.open(Part::Vector, row, stored)?)
 }
 
 /// A value that no column can hold.

@@ -9,8 +9,11 @@ use std::{collections::HashMap, fmt, fs::File, path::Path};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-use super::{codec, read, schema, write};
-use crate::{entry::EntryId, store::StoreError};
+use super::{codec, read, schema, vault::Vault, write};
+use crate::{
+    entry::EntryId,
+    store::{StoreError, encryption::EncryptionKey},
+};
 
 /// Lines kept of SQLite's own check.
 const STRUCTURE_LINES: usize = 20;
@@ -131,14 +134,22 @@ impl fmt::Display for Problem {
 ///
 /// # Errors
 /// [`StoreError::Directory`] when there is no store, [`StoreError::Locked`] when one in use is to be repaired, and as
-/// [`super::SqliteStore::open`] for files that are not ours or too new. Problems found are no errors.
+/// [`super::SqliteStore::open`] for files that are not ours or too new; [`StoreError::TooOld`] without repair. Problems found are no errors.
 pub fn doctor(dir: &Path, repair: bool) -> Result<DoctorReport, StoreError> {
+    examine(dir, repair, None)
+}
+
+/// As [`doctor`], of a store that may be encrypted.
+///
+/// # Errors
+/// As [`doctor`], and [`StoreError::KeyMissing`], [`StoreError::WrongKey`] and [`StoreError::KeyNotWanted`].
+pub fn examine(dir: &Path, repair: bool, key: Option<&EncryptionKey>) -> Result<DoctorReport, StoreError> {
     let path = schema::database_path(dir);
     if let Err(source) = File::open(&path) {
         return Err(StoreError::Directory { path: dir.display().to_string(), source });
     }
     let _lock = if repair { Some(schema::lock(dir)?) } else { None };
-    let mut report = examine(&path, repair)?;
+    let mut report = inspect(&path, repair, key)?;
     if repair
         && report.problems.iter().any(|problem| problem.kind == ProblemKind::Structure && problem.repair.is_none())
     {
@@ -152,15 +163,19 @@ pub fn doctor(dir: &Path, repair: bool) -> Result<DoctorReport, StoreError> {
             detail: format!("some rows of {table} could not be read"),
             repair: Some(Repair::Rebuilt),
         }));
-        report = examine(&path, repair)?;
+        report = inspect(&path, repair, key)?;
         damaged.append(&mut report.problems);
         report.problems = damaged;
     }
     Ok(report)
 }
 
-fn examine(path: &Path, repair: bool) -> Result<DoctorReport, StoreError> {
+fn inspect(path: &Path, repair: bool, key: Option<&EncryptionKey>) -> Result<DoctorReport, StoreError> {
     let schema = schema::check_version(path)?;
+    let supported = schema::supported();
+    if !repair && schema > 0 && schema < supported {
+        return Err(StoreError::TooOld { path: path.display().to_string(), found: schema, supported });
+    }
     let conn = if repair {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(path, flags)?;
@@ -177,27 +192,43 @@ fn examine(path: &Path, repair: bool) -> Result<DoctorReport, StoreError> {
         vectors: 0,
         problems: Vec::new(),
     };
-    if schema > 0 {
-        let behavior = if repair { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
-        // One snapshot: a gateway that goes on writing must not look like damage.
-        let tx = Transaction::new_unchecked(&conn, behavior)?;
-        let examined = Examination { conn: &tx, repair, report: &mut report }.run();
-        match examined.and_then(|()| Ok(tx.commit()?)) {
-            Ok(()) => {}
-            // Nothing behind a page that cannot be read is examined, and nothing before it changed.
-            Err(StoreError::Database(error)) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
-                report.problems.iter_mut().for_each(|problem| problem.repair = None);
-                let (kind, detail) = (ProblemKind::Structure, format!("not all pages can be read: {error}"));
-                report.problems.push(Problem { kind, entry: None, detail, repair: None });
-            }
-            Err(error) => return Err(error),
+    match walk(&conn, Vault::unlock(&conn, key, path), repair, &mut report) {
+        Ok(()) => {}
+        // Nothing behind a page that cannot be read is examined, and nothing before it changed.
+        Err(StoreError::Database(error)) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+            report.problems.iter_mut().for_each(|problem| problem.repair = None);
+            let (kind, detail) = (ProblemKind::Structure, format!("not all pages can be read: {error}"));
+            report.problems.push(Problem { kind, entry: None, detail, repair: None });
         }
+        Err(error) => return Err(error),
     }
     Ok(report)
 }
 
+fn walk(
+    conn: &Connection,
+    vault: Result<Vault, StoreError>,
+    repair: bool,
+    report: &mut DoctorReport,
+) -> Result<(), StoreError> {
+    let vault = vault?;
+    if report.schema == 0 {
+        return Ok(());
+    }
+    if repair {
+        schema::migrate(conn, None)?;
+        report.schema = schema::supported();
+    }
+    let behavior = if repair { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
+    // One snapshot: a gateway that goes on writing must not look like damage.
+    let tx = Transaction::new_unchecked(conn, behavior)?;
+    Examination { conn: &tx, vault: &vault, repair, report }.run()?;
+    Ok(tx.commit()?)
+}
+
 struct Examination<'a> {
     conn: &'a Connection,
+    vault: &'a Vault,
     repair: bool,
     report: &'a mut DoctorReport,
 }
@@ -258,7 +289,7 @@ impl Examination<'_> {
         let ids = statement.query_map([], |row| id(row, 0))?.collect::<rusqlite::Result<Vec<_>>>()?;
         self.report.entries = ids.len() as u64;
         for id in ids {
-            match read::get(self.conn, id) {
+            match read::get(self.conn, self.vault, id) {
                 Ok(_) => {}
                 // Looked at below, where the vector alone can be removed.
                 Err(StoreError::Damaged { what: "vector", .. }) => {}
@@ -284,9 +315,10 @@ impl Examination<'_> {
             self.report.vectors += 1;
             let embedder: String = row.get(1)?;
             let bytes: Vec<u8> = row.get(2)?;
-            let detail = match codec::decode_vector(&bytes) {
+            let length = bytes.len();
+            let detail = match codec::open_vector(self.vault, row.get(0)?, bytes) {
                 None => "vector is not finite or not of unit length".to_owned(),
-                Some(vector) if dimensions.get(&embedder) != Some(&bytes.len()) => {
+                Some(vector) if dimensions.get(&embedder) != Some(&length) => {
                     format!("vector has {} dimensions, others of its embedder have more or fewer", vector.dimensions())
                 }
                 Some(_) => continue,

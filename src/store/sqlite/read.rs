@@ -6,6 +6,7 @@ use rusqlite::{Connection, Row, ToSql, params, params_from_iter, types::Value};
 use super::{
     codec::{self, Record},
     selection::Selection,
+    vault::{Part, Vault},
     write,
 };
 use crate::{
@@ -24,7 +25,7 @@ macro_rules! select_entry {
     ($condition:literal) => {
         concat!(
             "SELECT entries.id, scope, partition, fingerprint, category, policy_revision, query, generated_at,
-                 invalidated_at, ttl_limit_ms, body, embedder, embedding, checksum
+                 invalidated_at, ttl_limit_ms, body, embedder, embedding, checksum, principal
              FROM entries LEFT JOIN answers ON answers.entry_id = entries.id
                  LEFT JOIN vectors ON vectors.entry_id = entries.id WHERE ",
             $condition
@@ -32,21 +33,21 @@ macro_rules! select_entry {
     };
 }
 
-pub(super) fn find(conn: &Connection, fingerprint: &Fingerprint) -> Read<Option<Found>> {
+pub(super) fn find(conn: &Connection, vault: &Vault, fingerprint: &Fingerprint) -> Read<Option<Found>> {
     let own_or_alias = select_entry!(
         "entries.id = coalesce((SELECT id FROM entries WHERE fingerprint = ?1),
                                (SELECT entry_id FROM aliases WHERE fingerprint = ?1))"
     );
-    let entry = entry(conn, own_or_alias, fingerprint.as_bytes())?;
+    let entry = entry(conn, vault, own_or_alias, fingerprint.as_bytes())?;
     Ok(entry.map(|entry| Found { via_alias: entry.fingerprint != *fingerprint, entry }))
 }
 
 /// Reads the entry as it is stored, and never a damaged one.
-pub(super) fn get(conn: &Connection, id: EntryId) -> Read<Option<Entry>> {
-    entry(conn, select_entry!("entries.id = ?"), &write::row_id(id))
+pub(super) fn get(conn: &Connection, vault: &Vault, id: EntryId) -> Read<Option<Entry>> {
+    entry(conn, vault, select_entry!("entries.id = ?"), &write::row_id(id))
 }
 
-fn entry(conn: &Connection, sql: &str, key: &dyn ToSql) -> Read<Option<Entry>> {
+fn entry(conn: &Connection, vault: &Vault, sql: &str, key: &dyn ToSql) -> Read<Option<Entry>> {
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query([key])?;
     let Some(row) = rows.next()? else { return Ok(None) };
@@ -54,13 +55,14 @@ fn entry(conn: &Connection, sql: &str, key: &dyn ToSql) -> Read<Option<Entry>> {
     let (record, checksum) = record(row).map_err(|error| unreadable(id, error))?;
     // While `rows` is open, both see one moment of the database.
     let tags = tags(conn, id)?;
-    record.into_entry(&checksum, tags).map(Some)
+    record.into_entry(vault, &checksum, tags).map(Some)
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<(Record, Vec<u8>)> {
     let record = Record {
         id: row.get(0)?,
         scope: row.get(1)?,
+        principal: row.get(14)?,
         partition: row.get(2)?,
         fingerprint: row.get(3)?,
         category: row.get(4)?,
@@ -93,11 +95,17 @@ fn tags(conn: &Connection, id: i64) -> Read<Vec<String>> {
     Ok(tags)
 }
 
-pub(super) fn list(conn: &Connection, selector: &Selector, offset: u64, limit: u64) -> Read<Vec<EntrySummary>> {
+pub(super) fn list(
+    conn: &Connection,
+    vault: &Vault,
+    selector: &Selector,
+    offset: u64,
+    limit: u64,
+) -> Read<Vec<EntrySummary>> {
     let Selection { condition, mut values } = Selection::of(selector);
     let sql = format!(
         "SELECT id, scope, category, query, model, generated_at, invalidated_at, bytes,
-             (SELECT count(*) FROM aliases WHERE entry_id = entries.id)
+             (SELECT count(*) FROM aliases WHERE entry_id = entries.id), principal
          FROM entries WHERE {condition} ORDER BY id DESC LIMIT ? OFFSET ?"
     );
     let bound = |value| Value::Integer(i64::try_from(value).unwrap_or(i64::MAX));
@@ -109,6 +117,7 @@ pub(super) fn list(conn: &Connection, selector: &Selector, offset: u64, limit: u
         let summary = EntrySummary {
             id: String::new(),
             scope: scope.to_hex(),
+            principal: row.get::<_, Option<[u8; 32]>>(9)?.map(|of| crate::key::Principal::from_bytes(of).to_hex()),
             category: row.get(2)?,
             query: row.get(3)?,
             model: row.get(4)?,
@@ -122,7 +131,9 @@ pub(super) fn list(conn: &Connection, selector: &Selector, offset: u64, limit: u
     })?;
     rows.map(|row| {
         let (id, summary) = row?;
-        Ok(EntrySummary { id: EntryId(id.unsigned_abs()).to_string(), tags: tags(&tx, id)?, ..summary })
+        // A damaged question is shown as none: the entry itself says what is wrong when it is asked for.
+        let query = summary.query.and_then(|query| vault.open_text(Part::Query, id, query));
+        Ok(EntrySummary { id: EntryId(id.unsigned_abs()).to_string(), query, tags: tags(&tx, id)?, ..summary })
     })
     .collect()
 }
@@ -136,7 +147,12 @@ pub(super) fn stats(conn: &Connection) -> Read<StoreStats> {
     Ok(stats)
 }
 
-pub(super) fn vectors(conn: &Connection, after: Option<EntryId>, limit: u32) -> Read<Page<StoredVector>> {
+pub(super) fn vectors(
+    conn: &Connection,
+    vault: &Vault,
+    after: Option<EntryId>,
+    limit: u32,
+) -> Read<Page<StoredVector>> {
     let mut statement = conn.prepare_cached(
         "SELECT entry_id, partition, embedder, embedding, query FROM vectors CROSS JOIN entries ON entries.id = entry_id
          WHERE entry_id > ? ORDER BY entry_id LIMIT ?",
@@ -148,7 +164,7 @@ pub(super) fn vectors(conn: &Connection, after: Option<EntryId>, limit: u32) -> 
         let id = EntryId(row.get::<_, i64>(0)?.unsigned_abs());
         seen += 1;
         page.next = Some(id);
-        match stored_vector(id, row) {
+        match stored_vector(vault, id, row) {
             Some(vector) => page.items.push(vector),
             None => tracing::warn!(entry = %id, "an unreadable vector is left out of the index"),
         }
@@ -159,14 +175,19 @@ pub(super) fn vectors(conn: &Connection, after: Option<EntryId>, limit: u32) -> 
     Ok(page)
 }
 
-fn stored_vector(id: EntryId, row: &Row<'_>) -> Option<StoredVector> {
-    let embedding = codec::decode_vector(row.get_ref(3).ok()?.as_blob().ok()?)?;
+fn stored_vector(vault: &Vault, id: EntryId, row: &Row<'_>) -> Option<StoredVector> {
+    let embedding = codec::open_vector(vault, write::row_id(id), row.get(3).ok()?)?;
     let partition = Partition::from_bytes(row.get(1).ok()?);
-    Some(StoredVector { id, partition, embedder: row.get(2).ok()?, embedding, query: row.get(4).ok()? })
+    let query = match row.get::<_, Option<String>>(4).ok()? {
+        Some(query) => Some(vault.open_text(Part::Query, write::row_id(id), query)?),
+        None => None,
+    };
+    Some(StoredVector { id, partition, embedder: row.get(2).ok()?, embedding, query })
 }
 
 pub(super) fn unembedded(
     conn: &Connection,
+    vault: &Vault,
     embedder: &str,
     after: Option<EntryId>,
     limit: u32,
@@ -176,11 +197,14 @@ pub(super) fn unembedded(
          WHERE entry_id > ? AND embedder <> ? AND query IS NOT NULL ORDER BY entry_id LIMIT ?",
     )?;
     let rows = statement.query_map(params![after.map_or(0, write::row_id), embedder, limit], |row| {
-        Ok(Unembedded { id: EntryId(row.get::<_, i64>(0)?.unsigned_abs()), query: row.get(1)? })
+        Ok((row.get::<_, i64>(0)?, row.get(1)?))
     })?;
-    let items = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    let full = items.len() >= limit as usize;
-    let next = items.last().map(|last| last.id).filter(|_| full);
+    let rows = rows.collect::<rusqlite::Result<Vec<(i64, String)>>>()?;
+    let next = rows.last().map(|(id, _)| EntryId(id.unsigned_abs())).filter(|_| rows.len() >= limit as usize);
+    let opened = rows.into_iter().filter_map(|(id, query)| {
+        Some(Unembedded { id: EntryId(id.unsigned_abs()), query: vault.open_text(Part::Query, id, query)? })
+    });
+    let items = opened.collect();
     Ok(Page { items, next })
 }
 

@@ -15,12 +15,17 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::store::StoreError;
+use super::vault::Vault;
+use crate::store::{StoreError, encryption::EncryptionKey};
 
 /// `SMBL`, the mark of our files among all SQLite files.
 const APPLICATION_ID: i32 = 0x534d_424c;
-const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/0001_entries.sql"), include_str!("../migrations/0002_verdicts.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_entries.sql"),
+    include_str!("../migrations/0002_verdicts.sql"),
+    include_str!("../migrations/0003_encryption.sql"),
+    include_str!("../migrations/0004_principals.sql"),
+];
 /// Readers and checkpoints wait for each other this long at most.
 const BUSY: Duration = Duration::from_millis(500);
 
@@ -49,17 +54,20 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// The one connection that writes, migrated to the newest schema.
-pub(super) fn open_writer(dir: &Path) -> Result<Connection, StoreError> {
+/// The one connection that writes, migrated to the newest schema, and how texts stand in it. A new database is sealed when
+/// there is a key; an old one stays what it is.
+pub(super) fn open_writer(dir: &Path, key: Option<&EncryptionKey>) -> Result<(Connection, Vault), StoreError> {
     let path = database_path(dir);
     let file = private_file(&path).map_err(|source| unusable(dir, source))?;
     let fresh = file.metadata().map_err(|source| unusable(dir, source))?.len() == 0;
-    if !fresh {
-        check_version(&path)?;
+    if !fresh && check_version(&path)? > 0 {
+        // Before anything is changed.
+        Vault::unlock(&open_reader(&path)?, key, &path)?;
     }
     let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    prepare_writer(&conn).and_then(|()| migrate(&conn)).map_err(|error| named(&path, error))?;
-    Ok(conn)
+    prepare_writer(&conn).and_then(|()| migrate(&conn, key)).map_err(|error| named(&path, error))?;
+    let vault = Vault::unlock(&conn, key, &path)?;
+    Ok((conn, vault))
 }
 
 /// A connection that can only read.
@@ -108,7 +116,8 @@ fn prepare_writer(conn: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn migrate(conn: &Connection) -> Result<(), StoreError> {
+/// Brings the file to the newest schema.
+pub(super) fn migrate(conn: &Connection, key: Option<&EncryptionKey>) -> Result<(), StoreError> {
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let done = usize::try_from(version).unwrap_or(0);
     if done >= MIGRATIONS.len() {
@@ -117,6 +126,9 @@ fn migrate(conn: &Connection) -> Result<(), StoreError> {
     let tx = rusqlite::Transaction::new_unchecked(conn, rusqlite::TransactionBehavior::Exclusive)?;
     for migration in &MIGRATIONS[done..] {
         tx.execute_batch(migration)?;
+    }
+    if let (0, Some(key)) = (done, key) {
+        Vault::found(&tx, key)?;
     }
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", supported())?;

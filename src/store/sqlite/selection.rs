@@ -15,11 +15,11 @@ pub(super) struct Selection {
 
 impl Selection {
     pub(super) fn of(selector: &Selector) -> Self {
-        let Selector { entry, tag, category, scope, generated_until } = selector;
-        let mut parts = vec!["TRUE"];
+        let Selector { entry, tag, category, scope, principals, generated_until } = selector;
+        let mut parts = vec!["TRUE".to_owned()];
         let mut values = Vec::new();
-        let mut and = |part, value| {
-            parts.push(part);
+        let mut and = |part: &str, value| {
+            parts.push(part.to_owned());
             values.push(value);
         };
         if let Some(entry) = entry {
@@ -38,18 +38,26 @@ impl Selection {
         if let Some(until) = generated_until {
             and("entries.generated_at <= ?", Value::Integer(until.as_millis()));
         }
+        if !principals.is_empty() {
+            let places = vec!["?"; principals.len()].join(", ");
+            parts.push(format!("(entries.principal IS NULL OR entries.principal IN ({places}))"));
+            values.extend(principals.iter().map(|principal| Value::Blob(principal.as_bytes().to_vec())));
+        }
         Self { condition: parts.join(" AND "), values }
     }
 }
 
-/// The selector for the audit trail.
-pub(super) fn as_json(selector: &Selector) -> String {
-    let Selector { entry, tag, category, scope, generated_until } = selector;
+/// The selector for the audit trail, with scopes as entries are listed with. Who was erased is not named: that something
+/// of somebody was is all that stays.
+pub(super) fn as_json(selector: &Selector, erased: bool) -> String {
+    let Selector { entry, tag, category, scope, principals, generated_until } = selector;
+    let named = principals.iter().map(|of| if erased { "erased".to_owned() } else { of.to_hex() });
     serde_json::json!({
         "entry": entry.map(|id| id.to_string()),
         "tag": tag,
         "category": category,
-        "scope": scope.map(|scope| scope.to_string()),
+        "scope": scope.map(|scope| scope.to_hex()),
+        "principals": named.take(1).collect::<Vec<_>>(),
         "generated_until": generated_until.map(crate::clock::Timestamp::as_millis),
     })
     .to_string()

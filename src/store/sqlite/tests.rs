@@ -4,11 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::store::{
-    conformance::{assert_same, conformance_suite, entry, fingerprint},
+    conformance::{self, assert_same, conformance_suite, entry, fingerprint},
     failing::FailingStore,
 };
 
 conformance_suite!(fresh());
+
+mod erasure;
+mod sealed;
 
 mod behind_a_working_double {
     use super::*;
@@ -112,7 +115,7 @@ fn a_newer_database_is_refused_and_left_as_it_is() {
     raw(dir.path()).execute_batch("PRAGMA journal_mode = DELETE; PRAGMA user_version = 99").unwrap();
     let before = std::fs::read(schema::database_path(dir.path())).unwrap();
     let error = SqliteStore::open(dir.path(), StoreSettings::default()).unwrap_err();
-    assert!(matches!(error, StoreError::TooNew { found: 99, supported: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::TooNew { found: 99, supported: 4, .. }), "{error}");
     assert_eq!(std::fs::read(schema::database_path(dir.path())).unwrap(), before);
 }
 
@@ -232,7 +235,7 @@ async fn housekeeping_gives_freed_pages_back_step_by_step() {
     let size = || std::fs::metadata(schema::database_path(dir.path())).unwrap().len();
     let before = size();
     let mut writer = Writer {
-        conn: schema::open_writer(dir.path()).unwrap(),
+        conn: schema::open_writer(dir.path(), None).unwrap().0,
         queue: Arc::clone(&store.queue),
         next_id: Arc::default(),
         synced: true,

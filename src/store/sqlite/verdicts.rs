@@ -41,7 +41,10 @@ fn block(conn: &Connection, pair: Pair, why: &str, now: Timestamp) -> Result<boo
     let (first, second) = pair.questions();
     let (first, second) = (first.as_bytes(), second.as_bytes());
     let added = conn
-        .prepare_cached("INSERT OR IGNORE INTO blocked (first, second, why, at) VALUES (?, ?, ?, ?)")?
+        .prepare_cached(
+            "INSERT OR IGNORE INTO blocked (first, second, why, at, principal) VALUES (?1, ?2, ?3, ?4,
+                 (SELECT principal FROM entries WHERE fingerprint IN (?1, ?2) LIMIT 1))",
+        )?
         .execute(params![first, second, why, now.as_millis()])?;
     conn.prepare_cached(
         "DELETE FROM aliases WHERE fingerprint IN (?1, ?2)

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, named_params, params, params_from_
 use super::{
     codec::{self, Record},
     selection::{self, Selection},
+    vault::{Part, Vault},
 };
 use crate::{
     clock::Timestamp,
@@ -20,15 +21,15 @@ type Done<T> = Result<T, StoreError>;
 /// How many entries an eviction removes between two looks at the size.
 const EVICTION_STEP: u32 = 16;
 
-pub(super) fn admit(conn: &Connection, entry: &Entry, now: Timestamp) -> Done<()> {
-    let record = Record::of(entry)?;
+pub(super) fn admit(conn: &Connection, vault: &Vault, entry: &Entry, now: Timestamp) -> Done<()> {
+    let record = Record::of(entry, vault)?;
     conn.prepare_cached("DELETE FROM entries WHERE fingerprint = ?")?.execute([&record.fingerprint])?;
     conn.prepare_cached("DELETE FROM aliases WHERE fingerprint = ?")?.execute([&record.fingerprint])?;
     conn.prepare_cached(
         "INSERT INTO entries (id, scope, partition, fingerprint, category, policy_revision, query, model, generated_at,
-             invalidated_at, ttl_limit_ms, admitted_at, last_used, bytes, checksum)
+             invalidated_at, ttl_limit_ms, admitted_at, last_used, bytes, checksum, principal)
          VALUES (:id, :scope, :partition, :fingerprint, :category, :policy_revision, :query, :model, :generated_at,
-             :invalidated_at, :ttl_limit_ms, :now, :now, :bytes, :checksum)",
+             :invalidated_at, :ttl_limit_ms, :now, :now, :bytes, :checksum, :principal)",
     )?
     .execute(named_params! {
         ":id": record.id,
@@ -45,6 +46,7 @@ pub(super) fn admit(conn: &Connection, entry: &Entry, now: Timestamp) -> Done<()
         ":now": now.as_millis(),
         ":bytes": i64::try_from(record.body.len()).unwrap_or(i64::MAX),
         ":checksum": record.checksum(),
+        ":principal": record.principal,
     })?;
     conn.prepare_cached("INSERT INTO answers (entry_id, body) VALUES (?, ?)")?
         .execute(params![record.id, record.body])?;
@@ -87,11 +89,17 @@ pub(super) fn purge(conn: &Connection, selector: &Selector, hardness: Hardness, 
             ("soft", ids(conn, &format!("{set} WHERE {condition} RETURNING id"), values)?)
         }
     };
+    if hardness == "hard" {
+        let mut unblock = conn.prepare_cached("DELETE FROM blocked WHERE principal = ?")?;
+        for principal in &selector.principals {
+            unblock.execute([principal.as_bytes()])?;
+        }
+    }
     // After the removal, which makes room: a purge must work on a full disk.
     conn.prepare_cached("INSERT INTO purges (at, selector, hardness, removed) VALUES (?, ?, ?, ?)")?.execute(
         params![
             now.as_millis(),
-            selection::as_json(selector),
+            selection::as_json(selector, hardness == "hard"),
             hardness,
             i64::try_from(purged.len()).unwrap_or(i64::MAX),
         ],
@@ -105,12 +113,19 @@ pub(super) fn remove(conn: &Connection, id: EntryId) -> Done<()> {
     Ok(())
 }
 
-pub(super) fn set_embedding(conn: &Connection, id: EntryId, embedder: &str, embedding: &Embedding) -> Done<()> {
+pub(super) fn set_embedding(
+    conn: &Connection,
+    vault: &Vault,
+    id: EntryId,
+    embedder: &str,
+    embedding: &Embedding,
+) -> Done<()> {
+    let stored = vault.seal(Part::Vector, row_id(id), codec::encode_vector(embedding))?;
     conn.prepare_cached(
         "INSERT INTO vectors (entry_id, embedder, embedding) SELECT id, ?2, ?3 FROM entries WHERE id = ?1
          ON CONFLICT (entry_id) DO UPDATE SET embedder = excluded.embedder, embedding = excluded.embedding",
     )?
-    .execute(params![row_id(id), embedder, codec::encode_vector(embedding)])?;
+    .execute(params![row_id(id), embedder, stored])?;
     Ok(())
 }
 

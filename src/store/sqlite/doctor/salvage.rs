@@ -22,7 +22,8 @@ pub(super) fn rebuild(dir: &Path) -> Result<Vec<String>, StoreError> {
         fs::remove_dir_all(&workshop).map_err(failed)?;
     }
     schema::make_directory(&workshop)?;
-    let new = schema::open_writer(&workshop)?;
+    // Plain, until the row that seals it is copied with all others: what is sealed stays so, under the same key.
+    let (new, _) = schema::open_writer(&workshop, None)?;
     let lossy = copy(&schema::open_reader(&path)?, &new)?;
     new.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     new.close().map_err(|(_, error)| error)?;
