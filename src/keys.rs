@@ -1,6 +1,6 @@
 //! The gateway's own keys: names, rights, rates and ends of `sk-semblance-...`, so that apps need no key of a provider.
 //!
-//! [`file`] keeps them, [`presented`] finds them in a request, a [`Keyring`] says who holds one. The holder's name is the
+//! [`mod@file`] keeps them, [`presented`] finds them in a request, a [`Keyring`] says who holds one. The holder's name is the
 //! principal: two names never share an answer, two keys of one name do, so that a key can be replaced under its name.
 //!
 //! # Invariants

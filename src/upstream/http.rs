@@ -272,6 +272,10 @@ impl<U: Upstream + ?Sized> Upstream for Arc<U> {
     fn base_url(&self, target: &Target<'_>) -> &str {
         (**self).base_url(target)
     }
+
+    fn asks_for_no_key(&self) -> bool {
+        (**self).asks_for_no_key()
+    }
 }
 
 #[cfg(test)]

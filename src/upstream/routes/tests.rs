@@ -275,3 +275,12 @@ async fn a_request_that_needs_our_key_goes_to_nobody_without_one_neither_first_n
     }
     assert_eq!(script.calls(), 1);
 }
+
+#[tokio::test]
+async fn the_built_in_model_asks_for_no_key() {
+    let rig = rig(vec![named("own", Route { models: texts(&["o"]), ..Route::default() }, None)]);
+    for model in [None, Some("o")] {
+        let sent = rig.routes.send(UpstreamRequest { needs_own_key: true, ..request(CHAT, model) }).await;
+        assert_eq!(sent.unwrap().status, 200, "{model:?}");
+    }
+}
