@@ -6,6 +6,7 @@
 mod coding;
 mod cors;
 pub mod error;
+mod framing;
 mod intake;
 mod proxy;
 pub mod serve;

@@ -222,15 +222,19 @@ impl Keyring {
             Refusal::Unreadable
         })?;
         let hash = KeyHash::of(text, &self.secret);
-        // All of them, so that the time says nothing of where one stands.
-        let found = keys.iter().fold(None, |found, key| if key.hash.matches(hash) { Some(key) } else { found });
-        let found = found.ok_or(Refusal::Unknown)?;
+        let found = find(&keys, hash).ok_or(Refusal::Unknown)?;
         found.check(now)?;
         if let Some(rate) = &found.rate {
             let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
             used.entry(hash).or_default().take(*rate, now).map_err(|after| Refusal::TooOften { after })?;
         }
         Ok(Holder { name: found.name.clone(), rights: found.scopes.clone() })
+    }
+
+    /// The name that a key with this text has or had, whatever it may still do.
+    pub fn name_of(&self, text: &str) -> Option<String> {
+        let keys = self.keys().ok()?;
+        find(&keys, KeyHash::of(text, &self.secret)).map(|key| key.name.clone())
     }
 
     /// Today's keys: read anew only when the file is another one than before.
@@ -246,6 +250,11 @@ impl Keyring {
         *read = Some((stamp, Arc::clone(&keys)));
         Ok(keys)
     }
+}
+
+/// Looks at all of them, so that the time says nothing of where one stands.
+fn find(keys: &[KeyRecord], hash: KeyHash) -> Option<&KeyRecord> {
+    keys.iter().fold(None, |found, key| if key.hash.matches(hash) { Some(key) } else { found })
 }
 
 #[cfg(test)]

@@ -215,6 +215,9 @@ impl Gateway {
     /// Whoever asks with this key or token, in any header it can come in.
     pub fn principals_of(&self, secret: &str) -> Vec<Principal> {
         let key = &self.parts.principal_key;
+        if let Some(name) = self.parts.keys.name_of(secret) {
+            return vec![key.principal(HOLDER, name.as_bytes())];
+        }
         headers::carrying(secret)
             .iter()
             .filter_map(|headers| headers::credential(headers, ""))

@@ -28,7 +28,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::error::ClientError;
+use super::{error::ClientError, framing::Watched};
 use crate::{
     gateway::{Reply, ReplyBody},
     tasks::Tasks,
@@ -153,18 +153,20 @@ async fn secure(tls: TlsAcceptor, stream: TcpStream, stop: CancellationToken) ->
 
 /// Answers the requests of a connection.
 async fn speak(
-    stream: impl AsyncRead + AsyncWrite + Send + 'static,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     stall: Option<Duration>,
     router: Router,
     watcher: Watcher,
 ) {
+    let (stream, heads) = Watched::new(stream);
     let mut stream = Box::pin(TimeoutStream::new(stream));
     stream.as_mut().set_write_timeout_pinned(stall);
     let asked = Arc::new(AtomicBool::new(false));
     let service = TowerToHyperService::new(router.map_request({
         let asked = Arc::clone(&asked);
-        move |request| {
+        move |mut request| {
             asked.store(true, Ordering::Relaxed);
+            heads.mark(&mut request);
             request
         }
     }));

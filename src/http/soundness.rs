@@ -5,7 +5,7 @@
 
 use http::{Method, Request, Version, header};
 
-use super::error::ClientError;
+use super::{error::ClientError, framing::FramedTwice};
 
 /// Why a request is not sound, if it is not.
 pub(super) fn fault<B>(request: &Request<B>) -> Option<ClientError> {
@@ -13,26 +13,32 @@ pub(super) fn fault<B>(request: &Request<B>) -> Option<ClientError> {
     if request.method() == Method::CONNECT {
         return unsound("CONNECT asks for a tunnel, and this gateway is no forward proxy; send the request itself");
     }
+    // The library leaves the coding; lines that look like a head may stand in a body too.
+    let coded = request.headers().contains_key(header::TRANSFER_ENCODING);
+    if coded && request.extensions().get::<FramedTwice>().is_some() {
+        return unsound("the request has both Content-Length and Transfer-Encoding; send one of them");
+    }
     let mut hosts = request.headers().get_all(header::HOST).iter();
     match (hosts.next(), hosts.next(), request.version()) {
         (_, Some(_), _) => return unsound("there is more than one Host header; send one"),
         (None, None, Version::HTTP_11) => return unsound("HTTP/1.1 needs a Host header; send one"),
         _ => {}
     }
-    if has_dot_segment(request.uri().path()) {
+    if is_read_otherwise(request.uri().path()) {
         return unsound(
-            "the path has a `.` or `..` segment, which URL libraries take out; send the path that is meant",
+            "the path has a `.` or `..` segment or a backslash, which URL libraries change; send the path that is meant",
         );
     }
     None
 }
 
-/// Whether a URL library would shorten this path: so could a client reach, under the gateway's own key, what lies above
-/// the base URL. A backslash counts as a slash to them.
-fn has_dot_segment(path: &str) -> bool {
-    path.split(['/', '\\']).any(|segment| {
+/// Whether a URL library would change this path: so could a client reach, under the gateway's own key, what lies above the
+/// base URL, or another route's paths. A backslash is a slash to them.
+fn is_read_otherwise(path: &str) -> bool {
+    let is_dots = |segment: &str| {
         segment.len() <= 6 && matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
-    })
+    };
+    path.contains('\\') || path.split('/').any(is_dots)
 }
 
 #[cfg(test)]
@@ -58,8 +64,8 @@ mod tests {
     }
 
     #[test]
-    fn dot_segments_are_found_however_they_are_written() {
-        for path in ["/v1/../x", "/v1/./x", "/..", "/v1/%2e%2E/x", "/v1/.%2e", "/v1/%2e?a", "/v1/a\\..\\x"] {
+    fn paths_that_libraries_change_are_found_however_they_are_written() {
+        for path in ["/v1/../x", "/v1/./x", "/..", "/v1/%2e%2E/x", "/v1/.%2e", "/v1/%2e?a", "/v1/a\\..\\x", "/v1\\x"] {
             assert!(of("GET", path, &["x"], Version::HTTP_11).is_some(), "{path}");
         }
         for path in ["/v1/files/a..b", "/v1/...", "/v1/.hidden", "/v1/x?a=../b", "//v1//x", "/v1/%252e%252e/x", "*"] {

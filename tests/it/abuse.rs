@@ -65,21 +65,30 @@ async fn a_request_whose_end_is_in_doubt_is_refused_and_its_connection_closed() 
     assert_goes_on(&gateway).await;
 }
 
-/// Of a length and chunks the chunks count, and the provider gets a length of its own: nobody behind can disagree.
+/// Whoever passed it on may have gone by the other of the two, so what follows is never read as a request.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_length_beside_chunks_never_reaches_the_provider() {
+async fn a_length_beside_chunks_is_refused_and_what_follows_is_never_read() {
     let gateway = TestGateway::start().await;
-    let body = user(ASKED).to_string();
-    let chunk = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
-    let head = format!("{CHAT}connection: close\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n");
-    gateway.script.push(Reply::text("Use vinegar."));
-    let answer = exchange(&gateway, format!("{head}{chunk}")).await;
-    assert!(matches!(status(&answer), "200" | "400"), "{answer}");
-    for received in gateway.script.received() {
-        assert_eq!(received.body, body);
-        assert!(!received.headers.contains_key("transfer-encoding"));
-        assert!(received.headers.get("content-length").is_none_or(|length| *length == *body.len().to_string()));
+    let hidden = "GET /v1/hidden HTTP/1.1\r\nhost: x\r\n\r\n";
+    for head in [
+        "content-length: 4\r\ntransfer-encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nx-a: b\r\nContent-Length: 4\r\n",
+    ] {
+        for path in ["chat/completions", "files", "models", "embeddings"] {
+            let request = format!("{}{head}\r\n0\r\n\r\n{hidden}", CHAT.replace("chat/completions", path));
+            let answer = exchange(&gateway, request).await;
+            assert_eq!((status(&answer), answer.matches("HTTP/1.1 ").count()), ("400", 1), "{path}: {answer}");
+            assert!(answer.contains("unsound_request"), "{answer}");
+        }
     }
+    assert_eq!(gateway.calls(), 0);
+    // Either alone is sound, also one after the other on one connection.
+    let body = user(ASKED).to_string();
+    let plain = format!("{CHAT}content-length: {}\r\n\r\n{body}", body.len());
+    let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let chunked = format!("{CHAT}connection: close\r\ntransfer-encoding: chunked\r\n\r\n{chunks}");
+    let answers = exchange(&gateway, format!("{plain}{chunked}")).await;
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
     assert_goes_on(&gateway).await;
 }
 

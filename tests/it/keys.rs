@@ -191,6 +191,20 @@ async fn two_names_are_two_principals_and_two_keys_of_one_name_are_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_holder_is_erased_by_a_key_also_when_it_was_revoked() {
+    let gateway = TestGateway::start().await;
+    let (app, other) = (key(&gateway, "app"), key(&gateway, "other"));
+    ask(&gateway, &app, ASKED).await;
+    ask(&gateway, &other, ASKED).await;
+    file::revoke(gateway.data_dir(), "app", false, START).unwrap();
+    let (status, purged) = gateway.admin_post("/semblance/purge", &json!({"credential": app})).await;
+    assert_eq!((status, &purged["purged"]), (200, &json!(1)), "{purged}");
+    let again = key(&gateway, "app");
+    assert_eq!(ask(&gateway, &again, ASKED).await.outcome(), "miss");
+    assert_eq!(ask(&gateway, &other, ASKED).await.outcome(), "hit-exact");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_without_read_is_served_nothing_and_one_without_write_has_nothing_stored() {
     let gateway = TestGateway::start().await;
     let both = key(&gateway, "app");
