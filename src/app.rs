@@ -35,6 +35,7 @@ use crate::{
     similarity::Similarity,
     store::{
         StoreError, Upkeep,
+        failing::FailingStore,
         sqlite::{SqliteStore, StoreSettings},
     },
     tasks::Tasks,
@@ -361,7 +362,15 @@ async fn open_store(config: &Config, clock: &Clock) -> Result<Arc<dyn Upkeep>, S
     let encryption = config.encryption_key.clone();
     let settings = StoreSettings { clock: clock.clone(), encryption, ..StoreSettings::default() };
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&dir, settings)).await;
-    Ok(Arc::new(opened.map_err(|_| StartError::Interrupted)??))
+    match opened.map_err(|_| StartError::Interrupted)? {
+        Ok(store) => Ok(Arc::new(store)),
+        // Apps need their answers more than the cache. What an operator got wrong is told before anything is served.
+        Err(error) if error.is_the_disks() => {
+            tracing::error!(reason = error.reason(), %error, "serving without the cache until the next start");
+            Ok(Arc::new(FailingStore::dead()))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn load_embedder(config: &Config) -> Result<Arc<dyn Embedder>, StartError> {

@@ -2,6 +2,9 @@
 //!
 //! Persisted moments are wall-clock milliseconds, so an entry's age survives a restart. Tests hold a
 //! [`ManualClock`] and move it; nothing else in the crate may read the system clock.
+//!
+//! Within one process the system's clock never goes back and never stands still: when it is set back, time goes on from
+//! where it was, so that no answer becomes younger. What a later process finds ahead of its own clock is not served.
 
 use std::{
     sync::{
@@ -50,21 +53,27 @@ impl Timestamp {
 }
 
 /// Where the current moment comes from: the system, or a test's hand.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Clock(Source);
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 enum Source {
-    #[default]
-    System,
+    System(Arc<Steady>),
     Manual(Arc<AtomicI64>),
-    Shifted(Arc<AtomicI64>),
+    Shifted(Arc<Steady>, Arc<AtomicI64>),
+}
+
+impl Default for Clock {
+    /// The system's.
+    fn default() -> Self {
+        Self::system()
+    }
 }
 
 impl Clock {
     /// The system's wall clock.
     pub fn system() -> Self {
-        Self(Source::System)
+        Self(Source::System(Arc::new(Steady::start())))
     }
 
     /// A clock that stands still at `start` until its [`ManualClock`] moves it.
@@ -76,23 +85,51 @@ impl Clock {
     /// The system's clock, ahead of itself by what its [`ManualClock`] adds: for showing what time does to an entry.
     pub fn shifted() -> (Self, ManualClock) {
         let cell = Arc::new(AtomicI64::new(0));
-        (Self(Source::Shifted(Arc::clone(&cell))), ManualClock(cell))
+        (Self(Source::Shifted(Arc::new(Steady::start()), Arc::clone(&cell))), ManualClock(cell))
     }
 
     /// The current moment.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::System => system_now(),
+            Source::System(steady) => steady.now(),
             Source::Manual(cell) => Timestamp(cell.load(Ordering::SeqCst)),
-            Source::Shifted(cell) => Timestamp(system_now().0.saturating_add(cell.load(Ordering::SeqCst))),
+            Source::Shifted(steady, cell) => Timestamp(steady.now().0.saturating_add(cell.load(Ordering::SeqCst))),
         }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
-fn system_now() -> Timestamp {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    Timestamp(since_epoch.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
+/// The wall clock, carried on by the monotonic one where it is set back.
+#[derive(Debug)]
+struct Steady {
+    #[expect(clippy::disallowed_types, reason = "measures real time, also where a test has paused the runtime's")]
+    started: std::time::Instant,
+    /// The most that the wall clock was ever ahead of the time since then, in milliseconds.
+    ahead: AtomicI64,
+}
+
+impl Steady {
+    #[expect(
+        clippy::disallowed_types,
+        clippy::disallowed_methods,
+        reason = "the one place that reads the system clock"
+    )]
+    fn start() -> Self {
+        Self { started: std::time::Instant::now(), ahead: AtomicI64::new(i64::MIN) }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
+    fn now(&self) -> Timestamp {
+        let elapsed = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        self.reading(wall.map_or(0, |wall| i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)), elapsed)
+    }
+
+    /// What the clock shows when the wall clock shows `wall`, `elapsed` milliseconds after the start.
+    fn reading(&self, wall: i64, elapsed: i64) -> Timestamp {
+        let ahead = wall.saturating_sub(elapsed);
+        let most = self.ahead.fetch_max(ahead, Ordering::SeqCst).max(ahead);
+        Timestamp(elapsed.saturating_add(most))
+    }
 }
 
 /// The hand that moves a manual or shifted [`Clock`].
@@ -106,7 +143,7 @@ impl ManualClock {
         self.0.fetch_add(ms, Ordering::SeqCst);
     }
 
-    /// Moves the clock back by `by`, as one that was wrong is put right.
+    /// Sets the clock back by `by`, as the system's clock is between two processes.
     pub fn set_back(&self, by: Duration) {
         let ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.0.fetch_sub(ms, Ordering::SeqCst);
@@ -123,6 +160,20 @@ mod tests {
         assert_eq!(clock.now(), Timestamp::from_millis(5_000));
         hand.advance(Duration::from_secs(2));
         assert_eq!(clock.now().as_secs(), 7);
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_back_neither_goes_back_nor_stands_still() {
+        let steady = Steady::start();
+        let reading = |wall, elapsed| steady.reading(wall, elapsed).as_millis();
+        assert_eq!(reading(1_000_000, 0), 1_000_000);
+        assert_eq!(reading(1_000_010, 10), 1_000_010);
+        assert_eq!(reading(400_020, 20), 1_000_020, "set back: time goes on");
+        assert_eq!(reading(401_020, 1_020), 1_001_020);
+        assert_eq!(reading(9_000_000, 2_000), 9_000_000, "set forward: taken up");
+        assert_eq!(reading(1_002_000, 3_000), 9_001_000, "and not given back");
+        let clock = Clock::system();
+        assert!(clock.now() <= clock.now());
     }
 
     #[test]

@@ -96,6 +96,9 @@ pub struct Bounds {
     pub ttl_limit: Option<Duration>,
 }
 
+/// An entry this far ahead of the clock is not suspicious: clocks are corrected by moments.
+pub const AHEAD: Duration = Duration::from_secs(5);
+
 /// What may be done with an entry now. `past` is the time since it stopped being acceptable as fresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -141,7 +144,8 @@ impl Assessment {
     }
 }
 
-/// Decides what may be done with an entry at `now`.
+/// Decides what may be done with an entry at `now`. One that was made later than now was made under a clock that has
+/// been set back since: how old it is nobody knows, so it is never served.
 pub fn assess(facts: &Facts, policy: &Freshness, bounds: &Bounds, now: Timestamp) -> Assessment {
     let age = now.since(facts.generated_at);
     let ttl = [facts.ttl_limit, bounds.ttl_limit].into_iter().flatten().fold(policy.ttl, Duration::min);
@@ -149,7 +153,9 @@ pub fn assess(facts: &Facts, policy: &Freshness, bounds: &Bounds, now: Timestamp
         Some(at) => (-millis(now.since(at))).min(millis(ttl) - millis(age)),
         None => millis(ttl) - millis(age),
     };
-    let verdict = if ttl.is_zero() { Verdict::Expired } else { judge(facts, policy, bounds, (age, ttl, now)) };
+    let from_the_future = facts.generated_at.since(now) > AHEAD;
+    let verdict =
+        if ttl.is_zero() || from_the_future { Verdict::Expired } else { judge(facts, policy, bounds, (age, ttl, now)) };
     Assessment { verdict, age, ttl_remaining_ms }
 }
 

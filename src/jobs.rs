@@ -12,6 +12,7 @@ use crate::{
     cache::Cache,
     clock::Timestamp,
     embed::{EmbedError, Embedder},
+    freshness::AHEAD,
     gateway::Gateway,
     metrics::{Reload, RemovalCause},
     policy::{Examples, PolicyEvent, PolicySet},
@@ -175,6 +176,7 @@ fn expired(policies: &PolicySet, category: String, now: Timestamp) -> Expired {
     Expired {
         category,
         generated_before: now.minus(freshness.ttl.saturating_add(stale)),
+        generated_after: now.plus(AHEAD),
         invalidated_before: now.minus(stale),
     }
 }

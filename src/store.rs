@@ -151,6 +151,12 @@ pub enum StoreError {
     /// A thread of the store could not be started.
     #[error("a thread of the store could not be started")]
     Thread(#[source] std::io::Error),
+    /// The file's pages are damaged.
+    #[error("the database file is damaged ({0}); stop the gateway and run `semblance doctor --repair`")]
+    Corrupt(rusqlite::Error),
+    /// Another program holds the database's lock.
+    #[error("another program holds the database's lock; end what has the file open")]
+    Busy,
     /// The database said no.
     #[error("database error: {0}")]
     Database(rusqlite::Error),
@@ -171,6 +177,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// True for what a disk, or another program on it, does to a store; false for what an operator has to set right.
+    pub const fn is_the_disks(&self) -> bool {
+        matches!(self, Self::NoSpace | Self::Corrupt(_) | Self::Busy | Self::Database(_))
+    }
+
     /// Stable reason for metrics and logs.
     pub const fn reason(&self) -> &'static str {
         match self {
@@ -185,6 +196,8 @@ impl StoreError {
             Self::Randomness(_) => "store-randomness",
             Self::NoSpace => "store-no-space",
             Self::Thread(_) => "store-thread",
+            Self::Corrupt(_) => "store-corrupt",
+            Self::Busy => "store-busy",
             Self::Database(_) => "store-database",
             Self::Damaged { .. } => "store-damaged",
             Self::Full => "store-full",
@@ -197,6 +210,8 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Self::NoSpace,
+            Some(rusqlite::ErrorCode::DatabaseCorrupt) => Self::Corrupt(error),
+            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => Self::Busy,
             _ => Self::Database(error),
         }
     }
@@ -332,6 +347,8 @@ pub struct Expired {
     pub category: String,
     /// Entries generated before this moment are past the ttl and every stale window.
     pub generated_before: Timestamp,
+    /// Entries generated after this moment were made under a clock that has been set back: nobody knows their age.
+    pub generated_after: Timestamp,
     /// Entries invalidated before this moment are past every stale window.
     pub invalidated_before: Timestamp,
 }

@@ -18,7 +18,7 @@ pub(super) struct Args {
     /// Better set as `SEMBLANCE_ENCRYPTION_KEY`: a flag shows in the process list.
     #[arg(long, env = "SEMBLANCE_ENCRYPTION_KEY", value_name = "KEY", hide_env_values = true)]
     encryption_key: Option<String>,
-    /// Remove what is damaged and say what it was.
+    /// Remove what is damaged and say what it was; where pages are damaged, make the file anew from what can be read.
     #[arg(long)]
     repair: bool,
     /// Report as JSON.

@@ -70,20 +70,26 @@ impl Gateway {
 
 /// Rewrites the file without the cases of these people, and without those that do not say whose they are.
 async fn drop_cases(path: &Path, erased: &[Principal]) -> io::Result<()> {
-    let text = match tokio::fs::read_to_string(path).await {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
+    let new = path.with_extension("new");
+    // Of an erasure that was cut off: it holds what was to stay then.
+    absent(tokio::fs::remove_file(&new).await)?;
+    let Some(text) = absent(tokio::fs::read_to_string(path).await)? else { return Ok(()) };
     let kept: String = text.lines().filter(|line| is_others(line, erased)).flat_map(|line| [line, "\n"]).collect();
     if kept == text {
         return Ok(());
     }
-    let new = path.with_extension("new");
     let mut file =
         private_file(tokio::fs::OpenOptions::new().create(true).write(true).truncate(true)).open(&new).await?;
     write_through(&mut file, &kept).await?;
     tokio::fs::rename(&new, path).await
+}
+
+/// `None` for a file that is not there.
+fn absent<T>(done: io::Result<T>) -> io::Result<Option<T>> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        done => done.map(Some),
+    }
 }
 
 fn is_others(line: &str, erased: &[Principal]) -> bool {

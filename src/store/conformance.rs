@@ -217,6 +217,8 @@ async fn variety(store: &dyn Upkeep) -> (Vec<Entry>, Vec<Selector>) {
         entry.category = ["faq", "news"][usize::from(n & 1 != 0)].to_owned();
         entry.scope = scope(["a", "b"][usize::from(n & 2 != 0)]);
         entry.tags = if n & 4 != 0 { vec!["eu".to_owned(), "x".to_owned()] } else { Vec::new() };
+        let principal = |byte| Some(Principal::from_bytes([byte; 32]));
+        entry.principal = [principal(1), None, principal(2)][usize::try_from(n % 3).unwrap()];
         entry.generated_at = Timestamp::from_millis(n * 10);
         store.admit(entry.clone(), Durability::Behind).await.unwrap();
         entries.push(entry);
@@ -234,6 +236,7 @@ async fn variety(store: &dyn Upkeep) -> (Vec<Entry>, Vec<Selector>) {
     vary(&|s| s.tag = Some("eu".to_owned()));
     vary(&|s| s.category = Some("news".to_owned()));
     vary(&|s| s.scope = Some(scope("b")));
+    vary(&|s| s.principals = vec![Principal::from_bytes([1; 32]), Principal::from_bytes([9; 32])]);
     vary(&|s| s.generated_until = Some(Timestamp::from_millis(70)));
     selectors.push(Selector { tag: Some("' OR 1 --".to_owned()), ..Selector::default() });
     selectors.push(Selector { entry: Some(EntryId(u64::MAX)), ..Selector::default() });
@@ -377,13 +380,16 @@ pub(crate) async fn reaping_removes_the_expired_of_one_category(store: &dyn Upke
     let expired = Expired {
         category: "news".to_owned(),
         generated_before: Timestamp::from_millis(50),
+        generated_after: Timestamp::from_millis(i64::MAX),
         invalidated_before: Timestamp::from_millis(31),
     };
     // News are the odd ones: 10 and 30 are too old, 50 is not, the last was invalidated too long ago.
     assert_eq!(store.reap(expired.clone(), 1).await.unwrap(), [entries[1].id]);
     assert_eq!(store.reap(expired.clone(), 9).await.unwrap(), [entries[3].id, entries[15].id]);
-    assert!(store.reap(expired, 9).await.unwrap().is_empty());
-    assert_eq!(store.stats().await.unwrap().entries, 13);
+    assert!(store.reap(expired.clone(), 9).await.unwrap().is_empty());
+    let ahead = Expired { generated_after: Timestamp::from_millis(entries[9].generated_at.as_millis()), ..expired };
+    assert_eq!(store.reap(ahead, 9).await.unwrap(), [entries[11].id, entries[13].id]);
+    assert_eq!(store.stats().await.unwrap().entries, 11);
 }
 
 pub(crate) async fn eviction_removes_the_least_recently_used_first(store: &dyn Upkeep) {

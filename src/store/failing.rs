@@ -1,4 +1,4 @@
-//! A test double: a store whose disk fails while it is told to.
+//! A store that fails: in tests while it is told to, and in place of one that does not open.
 //!
 //! Everything above the store must fail open (I7): with this in its place a request still reaches the upstream, and
 //! when the disk is back the cache works again.
@@ -27,18 +27,45 @@ use crate::{
 pub struct FailingStore {
     behind: Option<Arc<dyn Upkeep>>,
     down: AtomicBool,
+    read_only: AtomicBool,
+    ids: AtomicU64,
     calls: AtomicU64,
 }
 
 impl FailingStore {
     /// Down for ever: there is nothing behind it.
     pub fn dead() -> Self {
-        Self { behind: None, down: AtomicBool::new(true), calls: AtomicU64::new(0) }
+        Self::over(None, true)
     }
 
     /// Passes calls on to `store` until it is told to be down.
     pub fn in_front_of(store: Arc<dyn Upkeep>) -> Self {
-        Self { behind: Some(store), down: AtomicBool::new(false), calls: AtomicU64::new(0) }
+        Self::over(Some(store), false)
+    }
+
+    fn over(behind: Option<Arc<dyn Upkeep>>, down: bool) -> Self {
+        let (down, read_only) = (AtomicBool::new(down), AtomicBool::new(false));
+        Self { behind, down, read_only, ids: AtomicU64::new(1), calls: AtomicU64::new(0) }
+    }
+
+    /// Makes every write fail as on a disk that cannot be written, or work again.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.read_only.store(read_only, Ordering::SeqCst);
+    }
+
+    fn writable(&self) -> Result<&dyn Upkeep, StoreError> {
+        let behind = self.behind()?;
+        if self.read_only.load(Ordering::SeqCst) {
+            return Err(failure(rusqlite::ffi::SQLITE_READONLY));
+        }
+        Ok(behind)
+    }
+
+    fn write<'a, T: Send + 'a>(
+        &'a self,
+        call: impl FnOnce(&'a dyn Upkeep) -> BoxFuture<'a, Result<T, StoreError>>,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        self.writable().map_or_else(|error| ready(Err(error)).boxed(), call)
     }
 
     /// Makes it fail, or work again. A dead one stays dead.
@@ -54,10 +81,7 @@ impl FailingStore {
     fn behind(&self) -> Result<&dyn Upkeep, StoreError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let up = self.behind.as_deref().filter(|_| !self.down.load(Ordering::SeqCst));
-        up.ok_or_else(|| {
-            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
-            StoreError::Database(rusqlite::Error::SqliteFailure(code, None))
-        })
+        up.ok_or_else(|| failure(rusqlite::ffi::SQLITE_IOERR))
     }
 
     fn call<'a, T: Send + 'a>(
@@ -68,18 +92,22 @@ impl FailingStore {
     }
 }
 
+fn failure(code: std::ffi::c_int) -> StoreError {
+    StoreError::Database(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None))
+}
+
 impl Store for FailingStore {
-    /// Never fails: identities come from memory.
+    /// Never fails: identities come from memory, and no two are the same.
     fn next_id(&self) -> EntryId {
-        self.behind.as_ref().map_or(EntryId(1), |store| store.next_id())
+        self.behind.as_ref().map_or_else(|| EntryId(self.ids.fetch_add(1, Ordering::SeqCst)), |store| store.next_id())
     }
 
     fn admit(&self, entry: Entry, durability: Durability) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.call(|store| store.admit(entry, durability))
+        self.write(|store| store.admit(entry, durability))
     }
 
     fn alias(&self, alias: Fingerprint, entry: EntryId) -> Result<(), StoreError> {
-        self.behind()?.alias(alias, entry)
+        self.writable()?.alias(alias, entry)
     }
 
     fn find(&self, fingerprint: Fingerprint) -> BoxFuture<'_, Result<Option<Found>, StoreError>> {
@@ -96,7 +124,7 @@ impl Store for FailingStore {
         hardness: Hardness,
         dry_run: bool,
     ) -> BoxFuture<'_, Result<Vec<EntryId>, StoreError>> {
-        self.call(|store| store.purge(selector, hardness, dry_run))
+        self.write(|store| store.purge(selector, hardness, dry_run))
     }
 
     fn list(
@@ -113,7 +141,7 @@ impl Store for FailingStore {
     }
 
     fn flush(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.call(|store| store.flush())
+        self.write(|store| store.flush())
     }
 }
 
@@ -132,11 +160,11 @@ impl Upkeep for FailingStore {
     }
 
     fn set_embedding(&self, id: EntryId, embedder: String, embedding: Embedding) -> Result<(), StoreError> {
-        self.behind()?.set_embedding(id, embedder, embedding)
+        self.writable()?.set_embedding(id, embedder, embedding)
     }
 
     fn touch(&self, ids: Vec<EntryId>, now: Timestamp) -> Result<(), StoreError> {
-        self.behind()?.touch(ids, now)
+        self.writable()?.touch(ids, now)
     }
 
     fn categories(&self) -> BoxFuture<'_, Result<Vec<(String, u64)>, StoreError>> {
@@ -144,11 +172,11 @@ impl Upkeep for FailingStore {
     }
 
     fn reap(&self, expired: Expired, limit: u32) -> BoxFuture<'_, Result<Vec<EntryId>, StoreError>> {
-        self.call(|store| store.reap(expired, limit))
+        self.write(|store| store.reap(expired, limit))
     }
 
     fn evict_to(&self, bytes: u64, limit: u32) -> BoxFuture<'_, Result<Vec<EntryId>, StoreError>> {
-        self.call(|store| store.evict_to(bytes, limit))
+        self.write(|store| store.evict_to(bytes, limit))
     }
 
     fn example_vectors(
@@ -160,13 +188,13 @@ impl Upkeep for FailingStore {
     }
 
     fn keep_example_vectors(&self, embedder: String, vectors: Vec<(String, Embedding)>) -> Result<(), StoreError> {
-        self.behind()?.keep_example_vectors(embedder, vectors)
+        self.writable()?.keep_example_vectors(embedder, vectors)
     }
 }
 
 impl Verdicts for FailingStore {
     fn block(&self, pair: Pair, why: &'static str, now: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
-        self.call(|store| store.block(pair, why, now))
+        self.write(|store| store.block(pair, why, now))
     }
 
     fn blocked(&self) -> BoxFuture<'_, Result<Vec<Pair>, StoreError>> {
@@ -178,7 +206,7 @@ impl Verdicts for FailingStore {
     }
 
     fn keep_ledger(&self, ledger: KeptLedger, now: Timestamp) -> Result<(), StoreError> {
-        self.behind()?.keep_ledger(ledger, now)
+        self.writable()?.keep_ledger(ledger, now)
     }
 
     fn ledgers(&self) -> BoxFuture<'_, Result<Vec<KeptLedger>, StoreError>> {

@@ -55,18 +55,16 @@ fn policies_that_cannot_be_read_at_start_stop_it_and_name_file_line_and_key() {
     assert!(!data.exists(), "a start that fails writes nothing");
 }
 
-/// A clock that is set back, as after a wrong one was put right, must not make an answer younger than it is said to be,
-/// nor bring back what a purge took.
+/// How old an answer is that was made under a clock set back since, nobody knows: it is not served, and a purge stays one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_jumps_expires_early_at_worst_and_brings_nothing_back() {
     let gateway = setup().start().await;
     let hour = Duration::from_secs(3600);
     gateway.ask(ASKED).await;
     gateway.hand.set_back(hour * 5);
-    let early = gateway.ask(ASKED).await;
-    assert_eq!((early.outcome(), early.header("age")), ("hit-exact", "0"));
+    assert_eq!(gateway.ask(ASKED).await.outcome(), "miss");
     let (_, purged) = gateway.admin_post("/semblance/purge", &serde_json::json!({"category": "default"})).await;
-    assert_eq!(purged["purged"], 1, "{purged}");
+    assert!(purged["purged"].as_u64().is_some_and(|purged| purged > 0), "{purged}");
     assert_eq!(gateway.ask(ASKED).await.outcome(), "miss");
     gateway.hand.advance(hour * 100);
     assert_eq!(gateway.ask(ASKED).await.outcome(), "miss", "long expired by this clock");

@@ -7,7 +7,7 @@ mod salvage;
 
 use std::{collections::HashMap, fmt, fs::File, path::Path};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::{codec, read, schema, vault::Vault, write};
 use crate::{
@@ -86,6 +86,13 @@ impl DoctorReport {
     /// Nothing was found.
     pub fn is_clean(&self) -> bool {
         self.problems.is_empty()
+    }
+
+    /// Notes that some pages cannot be read; what was mended before is not, for nothing was committed.
+    fn cannot_read(&mut self, error: &rusqlite::Error) {
+        self.problems.iter_mut().for_each(|problem| problem.repair = None);
+        let (kind, detail) = (ProblemKind::Structure, format!("not all pages can be read: {error}"));
+        self.problems.push(Problem { kind, entry: None, detail, repair: None });
     }
 
     /// Problems that are still there.
@@ -171,7 +178,22 @@ pub fn examine(dir: &Path, repair: bool, key: Option<&EncryptionKey>) -> Result<
 }
 
 fn inspect(path: &Path, repair: bool, key: Option<&EncryptionKey>) -> Result<DoctorReport, StoreError> {
-    let schema = schema::check_version(path)?;
+    let mut report = DoctorReport {
+        path: path.display().to_string(),
+        schema: 0,
+        entries: 0,
+        aliases: 0,
+        vectors: 0,
+        problems: Vec::new(),
+    };
+    let schema = match schema::check_version(path) {
+        Err(StoreError::Corrupt(error)) => {
+            report.cannot_read(&error);
+            return Ok(report);
+        }
+        checked => checked?,
+    };
+    report.schema = schema;
     let supported = schema::supported();
     if !repair && schema > 0 && schema < supported {
         return Err(StoreError::TooOld { path: path.display().to_string(), found: schema, supported });
@@ -184,22 +206,10 @@ fn inspect(path: &Path, repair: bool, key: Option<&EncryptionKey>) -> Result<Doc
     } else {
         schema::open_reader(path)?
     };
-    let mut report = DoctorReport {
-        path: path.display().to_string(),
-        schema,
-        entries: 0,
-        aliases: 0,
-        vectors: 0,
-        problems: Vec::new(),
-    };
     match walk(&conn, Vault::unlock(&conn, key, path), repair, &mut report) {
         Ok(()) => {}
         // Nothing behind a page that cannot be read is examined, and nothing before it changed.
-        Err(StoreError::Database(error)) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
-            report.problems.iter_mut().for_each(|problem| problem.repair = None);
-            let (kind, detail) = (ProblemKind::Structure, format!("not all pages can be read: {error}"));
-            report.problems.push(Problem { kind, entry: None, detail, repair: None });
-        }
+        Err(StoreError::Corrupt(error)) => report.cannot_read(&error),
         Err(error) => return Err(error),
     }
     Ok(report)

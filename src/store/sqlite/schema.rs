@@ -82,7 +82,11 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
 
 /// The schema version of the file at `path`, when it is ours and not too new. Changes nothing.
 pub(super) fn check_version(path: &Path) -> Result<u32, StoreError> {
-    let conn = open_reader(path)?;
+    version_of(&open_reader(path)?, path)
+}
+
+/// As [`check_version`], over a connection.
+pub(super) fn version_of(conn: &Connection, path: &Path) -> Result<u32, StoreError> {
     let pragma = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let read = pragma("application_id").and_then(|application| Ok((application, pragma("user_version")?)));
     let (application, version) = read.map_err(|error| named(path, error.into()))?;

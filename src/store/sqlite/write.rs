@@ -139,15 +139,16 @@ pub(super) fn touch(conn: &Connection, used: &[EntryId], now: Timestamp) -> Done
 }
 
 pub(super) fn reap(conn: &Connection, expired: &Expired, limit: u32) -> Done<Vec<EntryId>> {
-    let Expired { category, generated_before, invalidated_before } = expired;
+    let Expired { category, generated_before, generated_after, invalidated_before } = expired;
     let values = vec![
         Value::Text(category.clone()),
         Value::Integer(generated_before.as_millis()),
+        Value::Integer(generated_after.as_millis()),
         Value::Integer(invalidated_before.as_millis()),
         Value::Integer(limit.into()),
     ];
     let sql = "DELETE FROM entries WHERE id IN (
-                   SELECT id FROM entries WHERE category = ? AND (generated_at < ? OR invalidated_at < ?)
+                   SELECT id FROM entries WHERE category = ? AND (generated_at < ? OR generated_at > ? OR invalidated_at < ?)
                    ORDER BY generated_at LIMIT ?)
                RETURNING id";
     ids(conn, sql, values)

@@ -4,7 +4,8 @@
 //! answered, and with it all earlier groups. Other groups are committed with `NORMAL`: a killed process loses nothing
 //! that was committed, a power cut at most the groups since the last sync, and never half of one.
 //!
-//! A group that fails is repeated item by item, so that one bad item fails alone.
+//! A group that fails is repeated item by item, so that one bad item fails alone; unless it never began, because another
+//! program holds the lock.
 
 use std::sync::{
     Arc,
@@ -102,6 +103,8 @@ impl Writer {
         let outcomes = match self.together(&mut jobs) {
             Ok(()) => jobs.iter().map(|_| Ok(())).collect(),
             Err(error) if jobs.len() == 1 => vec![Err(error)],
+            // Each would wait as long again for the same lock.
+            Err(StoreError::Busy) => jobs.iter().map(|_| Err(StoreError::Busy)).collect(),
             Err(error) => {
                 tracing::warn!(reason = error.reason(), %error, "a group of writes failed, trying them one by one");
                 jobs.chunks_mut(1).map(|job| self.together(job)).collect::<Vec<_>>()

@@ -54,6 +54,12 @@ impl Said for Message {
         self.lossy
     }
 
+    fn said(&self) -> usize {
+        let texts = [&self.content, &self.refusal].into_iter().flatten().map(String::len).sum::<usize>();
+        let calls = self.calls.iter().map(|(_, call)| call).chain(&self.function_call);
+        texts + self.calls.len() + calls.map(|call| call.input.len()).sum::<usize>()
+    }
+
     fn write(&self, out: &mut String) {
         out.push_str("\"index\":0,\"message\":");
         self.write_message(out);

@@ -1,6 +1,7 @@
 //! An event stream reduced to the object that the non-streaming API would have returned.
 //!
-//! The last finish reason and the last usage count. What cannot be reduced without loss is noted, and the stream then
+//! The last finish reason and the last usage count. Nothing is said after a finish reason: a stream in which something is
+//! has lost its order, and no answer comes of it. What cannot be reduced without loss is noted, and the stream then
 //! keeps its frames.
 
 use crate::{
@@ -26,6 +27,9 @@ pub(in crate::wire) trait Said: Default {
     fn lossy(&self) -> bool {
         false
     }
+
+    /// Bytes said so far.
+    fn said(&self) -> usize;
 
     /// Appends the first members of the whole choice, `index` among them.
     fn write(&self, out: &mut String);
@@ -104,6 +108,7 @@ impl<S: Said> Reduction<S> {
 
     fn choice(&mut self, choice: &Object<'_>, source: &str) -> Result<(), NotStored> {
         self.began = true;
+        let (finished, said) = (self.finished(), self.said.said());
         for member in choice.present() {
             let (key, node) = (member.key.as_ref(), &member.node);
             match key {
@@ -119,7 +124,7 @@ impl<S: Said> Reduction<S> {
                 }
             }
         }
-        Ok(())
+        if finished && self.said.said() > said { Err(NotStored::Malformed) } else { Ok(()) }
     }
 
     /// The canonical object; `None` when no choice ever came.

@@ -29,6 +29,10 @@ impl Said for Text {
         Ok(true)
     }
 
+    fn said(&self) -> usize {
+        self.0.len()
+    }
+
     fn write(&self, out: &mut String) {
         out.push_str("\"text\":");
         quote_into(&self.0, out);

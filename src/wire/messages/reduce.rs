@@ -33,6 +33,8 @@ struct Block {
     /// JSON of a tool's input, byte by byte.
     input: String,
     citations: Option<Vec<String>>,
+    /// Nothing may be added any more.
+    stopped: bool,
 }
 
 /// Members that an object begins with, in the API's own order.
@@ -73,14 +75,13 @@ impl Reduction {
             "error" => return Err(NotStored::ErrorBody),
             "message_start" if !self.began => self.start(member(event, "message")?, source)?,
             _ if !self.began => return Err(NotStored::Malformed),
+            "content_block_start" | "content_block_delta" if self.finished => return Err(NotStored::Malformed),
             "content_block_start" => self.block_start(index(event)?, member(event, "content_block")?, source)?,
             "content_block_delta" => {
                 let delta = member(event, "delta")?;
                 self.lossy |= self.block(index(event)?)?.delta(delta, source)?;
             }
-            "content_block_stop" => {
-                self.block(index(event)?)?;
-            }
+            "content_block_stop" => self.block(index(event)?)?.stopped = true,
             "message_delta" => self.delta(event, source)?,
             "message_stop" => self.stop()?,
             "message_start" => return Err(NotStored::Malformed),
@@ -126,7 +127,7 @@ impl Reduction {
     }
 
     fn block(&mut self, index: u64) -> Result<&mut Block, NotStored> {
-        let found = self.blocks.iter_mut().find(|(known, _)| *known == index);
+        let found = self.blocks.iter_mut().find(|(known, block)| *known == index && !block.stopped);
         found.map(|(_, block)| block).ok_or(NotStored::Malformed)
     }
 

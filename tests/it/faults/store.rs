@@ -3,7 +3,10 @@
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use rusqlite::{Connection, OpenFlags};
-use semblance::store::sqlite::{SqliteStore, StoreSettings, doctor};
+use semblance::store::{
+    failing::FailingStore,
+    sqlite::{SqliteStore, StoreSettings, doctor},
+};
 use serde_json::Value;
 
 use super::{ASKED, OTHER, detail, refused_start, setup, with_two_answers};
@@ -141,9 +144,47 @@ async fn a_corrupt_page_is_contained_named_and_repaired_or_the_file_is_refused_w
     assert_eq!(again.status, 200);
 }
 
+/// Apps need their answers more than the cache.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_cut_in_two_is_done_without_until_it_is_repaired() {
+    let gateway = with_two_answers(setup()).await;
+    let (path, dir) = (database(&gateway), gateway.data_dir().to_owned());
+    let gateway = gateway
+        .restart_after(|| {
+            let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            file.set_len(file.metadata().unwrap().len() / 2 / 8192 * 8192).unwrap();
+        })
+        .await;
+    for question in [ASKED, OTHER, "Is tin a metal?"] {
+        assert_eq!(gateway.ask(question).await.status, 200);
+    }
+    let gateway = gateway
+        .restart_after(|| {
+            let (code, report) = doctor_says(&dir, &["--repair"]);
+            assert_eq!(code, Some(0), "{report}");
+        })
+        .await;
+    gateway.ask(ASKED).await;
+    assert_eq!(gateway.ask(ASKED).await.outcome(), "hit-exact");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_cannot_be_written_any_more_is_read_on() {
+    let mut setup: Setup = setup().config(|config| config.hot_tier_bytes = 0);
+    let real = SqliteStore::open(&setup.config.data_dir, StoreSettings::default()).unwrap();
+    let store = Arc::new(FailingStore::in_front_of(Arc::new(real)));
+    setup.store = Some(Arc::<FailingStore>::clone(&store));
+    let gateway = setup.start().await;
+    gateway.ask(ASKED).await;
+    store.set_read_only(true);
+    assert_eq!(gateway.ask(ASKED).await.outcome(), "hit-exact");
+    let miss = gateway.ask(OTHER).await;
+    assert_eq!((miss.status, miss.outcome()), (200, "miss"));
+    assert!(detail(&miss).contains("cache-error"), "{}", detail(&miss));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_dies_while_running_fails_no_request_and_recovers() {
-    use semblance::store::failing::FailingStore;
     let mut setup: Setup = setup().config(|config| config.hot_tier_bytes = 0);
     let real = SqliteStore::open(&setup.config.data_dir, StoreSettings::default()).unwrap();
     let store = Arc::new(FailingStore::in_front_of(Arc::new(real)));

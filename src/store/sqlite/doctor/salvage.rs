@@ -3,7 +3,7 @@
 //! Every table is walked from both ends as far as its pages can be read, so one bad page costs the rows on it. What was
 //! copied is examined like any other store afterwards. The old file is replaced in one step, when the new one is whole.
 
-use std::{fs, path::Path};
+use std::{fs, io::Read, path::Path};
 
 use rusqlite::{Connection, OptionalExtension, types::Value};
 
@@ -22,6 +22,7 @@ pub(super) fn rebuild(dir: &Path) -> Result<Vec<String>, StoreError> {
         fs::remove_dir_all(&workshop).map_err(failed)?;
     }
     schema::make_directory(&workshop)?;
+    fill_up(&path).map_err(failed)?;
     // Plain, until the row that seals it is copied with all others: what is sealed stays so, under the same key.
     let (new, _) = schema::open_writer(&workshop, None)?;
     let lossy = copy(&schema::open_reader(&path)?, &new)?;
@@ -38,6 +39,22 @@ pub(super) fn rebuild(dir: &Path) -> Result<Vec<String>, StoreError> {
     fs::rename(schema::database_path(&workshop), &path).map_err(failed)?;
     fs::remove_dir_all(&workshop).map_err(failed)?;
     Ok(lossy)
+}
+
+/// Gives a file that was cut the length that its header tells, for otherwise nothing of it is read at all. (SQLite file
+/// format, 1.3: page size at 16, pages at 28.)
+fn fill_up(path: &Path) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+    let mut head = [0; 32];
+    file.read_exact(&mut head)?;
+    let [size_high, size_low] = [head[16], head[17]];
+    let page = match u16::from_be_bytes([size_high, size_low]) {
+        1 => 65_536,
+        size => u64::from(size),
+    };
+    let pages = u32::from_be_bytes([head[28], head[29], head[30], head[31]]);
+    let told = page.saturating_mul(u64::from(pages));
+    if file.metadata()?.len() < told { file.set_len(told) } else { Ok(()) }
 }
 
 fn copy(old: &Connection, new: &Connection) -> Result<Vec<String>, StoreError> {

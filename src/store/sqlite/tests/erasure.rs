@@ -88,3 +88,19 @@ async fn the_trail_names_a_scope_as_the_list_does_and_nobody_who_was_erased() {
     assert_eq!(trail[0]["scope"], scope.to_hex());
     assert_eq!(trail[1]["principals"], serde_json::json!(["erased"]));
 }
+
+#[tokio::test]
+async fn a_file_of_an_older_version_keeps_its_answers_and_they_are_nobodys() {
+    let (store, dir) = fresh();
+    let old = Entry { principal: None, ..entry(store.next_id(), "old") };
+    store.admit(old.clone(), Durability::Through).await.unwrap();
+    store.close().await.unwrap();
+    let back = "DROP INDEX entries_by_principal; ALTER TABLE entries DROP COLUMN principal;
+                ALTER TABLE blocked DROP COLUMN principal; DROP TABLE encryption; PRAGMA user_version = 2";
+    raw(dir.path()).execute_batch(back).unwrap();
+    let error = doctor::doctor(dir.path(), false).unwrap_err();
+    assert!(matches!(error, StoreError::TooOld { found: 2, .. }), "{error}");
+    let report = doctor::doctor(dir.path(), true).unwrap();
+    assert!(report.is_clean() && report.schema == schema::supported(), "{report}");
+    assert_same(&open(dir.path()).find(fingerprint("old")).await.unwrap().unwrap().entry, &old);
+}

@@ -102,3 +102,30 @@ async fn a_text_moved_to_another_row_is_never_served_and_the_doctor_removes_it()
     assert_eq!((report.problems.len(), report.unrepaired()), (1, 0), "{report}");
     assert_eq!(report.problems[0].kind, doctor::ProblemKind::Vector);
 }
+
+#[tokio::test]
+async fn a_sealed_file_with_damaged_pages_is_rebuilt_sealed() {
+    let (store, dir) = fresh_sealed();
+    for n in 0..40 {
+        let mut large = entry(store.next_id(), &format!("a question {n}"));
+        large.answer.text = (0..9000).map(|_| fastrand::alphanumeric()).collect();
+        store.admit(large, Durability::Behind).await.unwrap();
+    }
+    store.close().await.unwrap();
+    let path = schema::database_path(dir.path());
+    let mut bytes = std::fs::read(&path).unwrap();
+    for page in bytes.chunks_mut(8192).skip(40).step_by(5) {
+        page.fill(0);
+    }
+    std::fs::write(&path, bytes).unwrap();
+    std::fs::create_dir(dir.path().join("rebuilding")).unwrap();
+    let report = doctor::examine(dir.path(), true, Some(&key(1))).unwrap();
+    assert!(!report.is_clean() && report.unrepaired() == 0, "{report}");
+    assert!(doctor::examine(dir.path(), false, Some(&key(1))).unwrap().is_clean());
+    assert_eq!(doctor::examine(dir.path(), false, None).unwrap_err().reason(), "store-key-missing");
+    assert!(!dir.path().join("rebuilding").exists() && !bytes_hold(dir.path(), b"a question"));
+    let store = open_under(dir.path(), Some(key(1))).unwrap();
+    let left = store.list(Selector::default(), 0, 100).await.unwrap();
+    assert!(!left.is_empty() && left.len() < 40 && left.iter().all(|entry| entry.query.is_some()), "{}", left.len());
+    assert!(store.next_id().0 > 40, "ids are not used again");
+}

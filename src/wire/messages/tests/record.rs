@@ -48,6 +48,21 @@ fn counts_are_cumulative_and_the_last_ones_count() {
 }
 
 #[test]
+fn a_stream_that_lost_its_order_is_not_stored() {
+    let (mut late, end) = (hello(), ends("end_turn"));
+    let last = late.len() - 1;
+    late.swap(last - 1, last);
+    assert_eq!(why(&ended(&[late], "end_turn")), NotStored::Malformed, "a delta behind its block's end");
+    let more = text_block(1, "more");
+    let blocks = hello();
+    let order = blocks.iter().map(String::as_str).chain([end.as_str()]).chain(more.iter().map(String::as_str));
+    let events: Vec<&str> = [START].into_iter().chain(order).chain([STOP]).collect();
+    assert_eq!(why(&stream_of(&events)), NotStored::Malformed, "a block behind the stop reason");
+    let headless: Vec<&str> = blocks.iter().map(String::as_str).chain([START, end.as_str(), STOP]).collect();
+    assert_eq!(why(&stream_of(&headless)), NotStored::Malformed, "blocks before the message");
+}
+
+#[test]
 fn case_05_a_stream_without_its_stop_is_not_stored_not_even_by_lenient_rules() {
     let whole = ended(&[hello()], "end_turn");
     let cut = whole.strip_suffix(&stream_of(&[STOP])).unwrap();
