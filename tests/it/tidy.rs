@@ -118,3 +118,24 @@ fn the_policies_that_ship_are_the_files_of_the_policies_folder() {
     assert_eq!(set.revision(), shipped.revision());
     assert_eq!(set.policies().len(), 14);
 }
+
+/// Every test that the README's table of faults names is there, under that name.
+#[test]
+fn each_row_of_the_fault_table_names_a_test() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let (_, section) = readme.split_once("### When things break").unwrap();
+    let (table, _) = section.split_once("\n### ").unwrap();
+    let code: String = ["tests/it/faults.rs", "tests/it/faults/store.rs", "tests/it/faults/upstream.rs"]
+        .into_iter()
+        .chain(["tests/it/restart.rs", "tests/it/freshness.rs"])
+        .map(|file| fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap())
+        .collect();
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what")).collect();
+    assert!(rows.len() > 20, "{}", rows.len());
+    for row in rows {
+        let test = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap();
+        let name = test.split('`').nth(1).unwrap().rsplit("::").next().unwrap();
+        let known = code.contains(&format!("fn {name}(")) || name.starts_with("tests/");
+        assert!(known, "no test is named {name}: {row}");
+    }
+}
