@@ -152,7 +152,7 @@ async fn what_is_no_http_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_never_comes_is_given_up_wherever_it_goes() {
-    let setup = Setup::new().config(|config| config.limits.client_stall = Duration::from_millis(100));
+    let setup = Setup::new().config(|config| config.limits.client_stall = Duration::from_millis(500));
     let gateway = setup.start().await;
     let begun = format!("{CHAT}content-length: 500\r\n\r\n{{\"model\"");
     let answer = exchange(&gateway, begun).await;

@@ -44,7 +44,7 @@ impl Rig {
                 Tasks::new().spawn("connection", act(stream, acts));
             }
         });
-        let short = Duration::from_millis(300);
+        let short = Duration::from_secs(1);
         let timeouts = Settings { first_byte: short, idle: short, ..Settings::default() };
         let upstream: Arc<dyn Upstream> = Arc::new(HttpUpstream::new(&format!("http://{address}"), timeouts).unwrap());
         let gateway = crate::harness::Setup { upstream: Some(upstream), ..setup() }.start().await;
