@@ -23,7 +23,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::canonical::{Node, Object, quote_into};
+use super::{
+    canonical::{Node, Object, quote_into},
+    model::method_in_path,
+};
 use crate::outcome::BypassReason;
 
 /// What a path of this protocol asks for.
@@ -39,8 +42,7 @@ impl<'p> Asked<'p> {
     /// Reads a path such as `/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse`; `None` for any that does not
     /// make content.
     pub fn of(path_and_query: &'p str) -> Option<Self> {
-        let path = path_and_query.split('?').next().unwrap_or_default();
-        let (model, verb) = path.rsplit_once("/models/")?.1.rsplit_once(':')?;
+        let (model, verb) = method_in_path(path_and_query)?;
         let streams = match verb {
             "generateContent" => false,
             "streamGenerateContent" => true,

@@ -17,10 +17,14 @@ pub fn model_of(body: &[u8]) -> Option<String> {
 
 /// The model in a path such as `/v1beta/models/gemini-2.5-flash:generateContent`, where Gemini's protocol names it.
 pub fn model_in_path(path_and_query: &str) -> Option<&str> {
+    method_in_path(path_and_query).filter(|(_, verb)| GEMINI_VERBS.contains(verb)).map(|(model, _)| model)
+}
+
+/// The model and what is done with it, in a path of Gemini's form.
+pub(super) fn method_in_path(path_and_query: &str) -> Option<(&str, &str)> {
     let path = path_and_query.split('?').next().unwrap_or_default();
     let (_, named) = path.rsplit_once("/models/")?;
-    let (model, verb) = named.rsplit_once(':')?;
-    GEMINI_VERBS.contains(&verb).then_some(model)
+    named.rsplit_once(':')
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use semblance::{
 };
 use serde_json::json;
 
-use crate::harness::{Setup, TestGateway, user};
+use crate::harness::{Setup, TestGateway, asking, user};
 
 const ASKED: &str = "How do I descale a kettle?";
 
@@ -65,11 +65,7 @@ async fn a_purge_wins_over_an_answer_that_was_being_generated() {
     let gateway = std::sync::Arc::new(TestGateway::start().await);
     let gate = Gate::closed();
     gateway.script.push(Reply::text("Use vinegar.").behind(&gate));
-    let running = {
-        let gateway = std::sync::Arc::clone(&gateway);
-        #[expect(clippy::disallowed_methods, reason = "a client of the gateway, not a task of it")]
-        tokio::spawn(async move { gateway.ask(ASKED).await })
-    };
+    let running = asking(&gateway, user(ASKED), &[]);
     gateway.script.reached(1).await;
     gateway.admin_post("/semblance/purge", &json!({"all": true})).await;
     gate.open();

@@ -9,7 +9,7 @@ use semblance::{
 };
 use serde_json::json;
 
-use crate::harness::{Setup, SharedMiniLm, TestGateway, user};
+use crate::harness::{Setup, SharedMiniLm, TestGateway, asking, user};
 
 const ASKED: &str = "How do I descale a kettle?";
 const REWORDED: &str = "How can I descale a kettle?";
@@ -176,11 +176,7 @@ async fn an_answer_that_is_being_made_for_a_person_does_not_come_back_after_thei
     let gateway = std::sync::Arc::new(TestGateway::start().await);
     let gate = Gate::closed();
     gateway.script.push(Reply::text("Use vinegar.").behind(&gate));
-    let running = {
-        let gateway = std::sync::Arc::clone(&gateway);
-        #[expect(clippy::disallowed_methods, reason = "a client of the gateway, not a task of it")]
-        tokio::spawn(async move { gateway.ask(ASKED).await })
-    };
+    let running = asking(&gateway, user(ASKED), &[]);
     gateway.script.reached(1).await;
     assert_eq!(gateway.admin_post("/semblance/purge", &json!({"credential": "sk-test"})).await.0, 200);
     gate.open();

@@ -10,7 +10,7 @@ use semblance::{
 };
 use serde_json::json;
 
-use crate::harness::{Setup, TestGateway, streaming, user, with};
+use crate::harness::{Setup, TestGateway, asking, streaming, user, with};
 
 const ASKED: &str = "How do I descale a kettle?";
 
@@ -156,11 +156,7 @@ async fn more_requests_than_the_gateway_takes_are_told_to_come_back() {
     let gateway = Arc::new(Setup::new().config(|config| config.limits.requests = 1).start().await);
     let gate = Gate::closed();
     gateway.script.push(Reply::text("Use vinegar.").behind(&gate));
-    let first = {
-        let gateway = Arc::clone(&gateway);
-        #[expect(clippy::disallowed_methods, reason = "a client of the gateway, not a task of it")]
-        tokio::spawn(async move { gateway.ask(ASKED).await })
-    };
+    let first = asking(&gateway, user(ASKED), &[]);
     gateway.script.reached(1).await;
     let refused = gateway.ask("Who wrote Emma?").await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, "1"));

@@ -9,7 +9,7 @@ use semblance::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Setup, TestGateway, eventually, streaming, user};
+use crate::harness::{Answer, Setup, TestGateway, asking, eventually, streaming, user};
 
 const ASKED: &str = "How do I descale a kettle?";
 
@@ -151,11 +151,7 @@ async fn followers_of_an_answer_that_may_not_be_shared_are_released_and_later_on
     // Remembered as not to be shared: two that ask at once do not wait for each other.
     let second = Gate::closed();
     gateway.script.push(private("held").behind(&second));
-    let held = {
-        let gateway = Arc::clone(&gateway);
-        #[expect(clippy::disallowed_methods, reason = "a client of the gateway, not a task of it")]
-        tokio::spawn(async move { gateway.ask(ASKED).await })
-    };
+    let held = asking(&gateway, user(ASKED), &[]);
     gateway.script.reached(7).await;
     assert_eq!(text(&gateway.ask(ASKED).await), "another");
     second.open();
@@ -189,11 +185,7 @@ async fn case_57_a_retry_while_the_first_attempt_runs_joins_it() {
     gateway.script.push(Reply::text("Use vinegar.").behind(&gate));
     let waiting = crowd(&gateway, 1).await;
     gateway.script.reached(1).await;
-    let retry = {
-        let gateway = Arc::clone(&gateway);
-        #[expect(clippy::disallowed_methods, reason = "a client of the gateway, not a task of it")]
-        tokio::spawn(async move { gateway.chat_with(&user(ASKED), &[("x-stainless-retry-count", "1")]).await })
-    };
+    let retry = asking(&gateway, user(ASKED), &[("x-stainless-retry-count", "1")]);
     eventually("the retry waits", || async { gateway.app.gateway().flights().waiting() >= 2 }).await;
     gate.open();
     all(waiting).await;

@@ -19,11 +19,12 @@ use semblance::{
     upstream::{
         Upstream,
         http::install_tls,
-        scripted::{Script, Scripted},
+        scripted::{Gate, Reply, Script, Scripted},
     },
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 /// The moment at which every test begins.
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
@@ -348,6 +349,27 @@ impl Answer {
         let chunks = self.events().into_iter().filter_map(|event| serde_json::from_str::<Value>(&event).ok());
         chunks.filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str().map(str::to_owned)).collect()
     }
+}
+
+/// Asks without waiting for the answer.
+pub(crate) fn asking(gateway: &Arc<TestGateway>, body: Value, headers: &'static [(&str, &str)]) -> JoinHandle<Answer> {
+    let gateway = Arc::clone(gateway);
+    #[expect(clippy::disallowed_methods, reason = "a client of the gateway, not a task of it")]
+    tokio::spawn(async move { gateway.chat_with(&body, headers).await })
+}
+
+/// A gateway on whose upstream the first question hangs.
+pub(crate) async fn with_one_running(
+    setup: Setup,
+    reply: Reply,
+    first: Value,
+) -> (Arc<TestGateway>, Gate, JoinHandle<Answer>) {
+    let gateway = Arc::new(setup.start().await);
+    let gate = Gate::closed();
+    gateway.script.push(reply.behind(&gate));
+    let running = asking(&gateway, first, &[]);
+    gateway.script.reached(1).await;
+    (gateway, gate, running)
 }
 
 /// A body with one user message.

@@ -4,38 +4,17 @@
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
-use semblance::{
-    embed::scripted::ScriptedEmbedder,
-    upstream::scripted::{Gate, Reply},
-};
+use semblance::{embed::scripted::ScriptedEmbedder, upstream::scripted::Reply};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    task::JoinHandle,
 };
 
-use crate::harness::{Answer, Setup, TestGateway, eventually, user};
+use crate::harness::{Answer, Setup, asking, eventually, user, with_one_running};
 
 const ASKED: &str = "How do I descale a kettle?";
 const OTHER: &str = "Who wrote the novel Emma?";
-
-/// Asks without waiting for the answer.
-fn asking(gateway: &Arc<TestGateway>, body: Value) -> JoinHandle<Answer> {
-    let gateway = Arc::clone(gateway);
-    #[expect(clippy::disallowed_methods, reason = "a client of the gateway, not a task of it")]
-    tokio::spawn(async move { gateway.chat(&body).await })
-}
-
-/// A gateway on whose upstream `first` hangs.
-async fn with_one_running(setup: Setup, first: Value) -> (Arc<TestGateway>, Gate, JoinHandle<Answer>) {
-    let gateway = Arc::new(setup.start().await);
-    let gate = Gate::closed();
-    gateway.script.push(Reply::text("Use vinegar.").behind(&gate));
-    let running = asking(&gateway, first);
-    gateway.script.reached(1).await;
-    (gateway, gate, running)
-}
 
 fn assert_went_around(answer: &Answer) {
     assert_eq!((answer.status, answer.outcome()), (200, "bypass"));
@@ -69,7 +48,7 @@ async fn a_connection_too_many_is_told_to_come_back_and_the_next_one_has_its_pla
 async fn bodies_beyond_the_memory_for_them_go_upstream_uncached_until_there_is_room() {
     let long = |what: &str| user(&format!("{what} {}", "Please be precise. ".repeat(2_000)));
     let setup = Setup::new().config(|config| config.limits.bodies_bytes = 64 << 10);
-    let (gateway, gate, first) = with_one_running(setup, long(ASKED)).await;
+    let (gateway, gate, first) = with_one_running(setup, Reply::text("Use vinegar."), long(ASKED)).await;
     assert_went_around(&gateway.chat(&long(OTHER)).await);
     assert_eq!(gateway.ask("Is tin a metal?").await.outcome(), "miss", "a short one fits");
     gate.open();
@@ -82,8 +61,8 @@ async fn bodies_beyond_the_memory_for_them_go_upstream_uncached_until_there_is_r
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fetch_too_many_goes_upstream_without_the_cache_while_others_still_join() {
     let setup = Setup::new().config(|config| config.limits.flights = 1);
-    let (gateway, gate, first) = with_one_running(setup, user(ASKED)).await;
-    let joins = asking(&gateway, user(ASKED));
+    let (gateway, gate, first) = with_one_running(setup, Reply::text("Use vinegar."), user(ASKED)).await;
+    let joins = asking(&gateway, user(ASKED), &[]);
     eventually("the same question waits", || async { gateway.app.gateway().flights().waiting() == 2 }).await;
     assert_went_around(&gateway.ask(OTHER).await);
     let input = json!({"model": "text-embedding-3-small", "input": "kettle"});
@@ -104,7 +83,7 @@ async fn what_needs_no_vector_is_answered_while_the_embedder_is_stuck() {
     assert_eq!(gateway.ask(ASKED).await.outcome(), "miss");
     embedder.hold();
     let before = embedder.calls();
-    let stuck: Vec<_> = (0..8).map(|n| asking(&gateway, user(&format!("Is {n} a prime number?")))).collect();
+    let stuck: Vec<_> = (0..8).map(|n| asking(&gateway, user(&format!("Is {n} a prime number?")), &[])).collect();
     embedder.called(before + 8).await;
     assert_eq!(gateway.ask(ASKED).await.outcome(), "hit-exact");
     gateway.script.push(Reply::json(StatusCode::OK, &json!({})));

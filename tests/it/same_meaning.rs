@@ -3,32 +3,14 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode, header};
-use semblance::upstream::scripted::{Gate, Reply};
-use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use semblance::upstream::scripted::Reply;
+use serde_json::json;
 
-use crate::harness::{Answer, Setup, TestGateway, eventually, streaming, user, with};
+use crate::harness::{Setup, TestGateway, asking, eventually, streaming, user, with, with_one_running};
 
 const ASKED: &str = "How do I enable two-factor authentication?";
 const REWORDED: &str = "How can I enable two-factor authentication?";
 const OPPOSITE: &str = "How do I disable two-factor authentication?";
-
-/// Asks without waiting for the answer.
-fn asking(gateway: &Arc<TestGateway>, body: Value, headers: &'static [(&str, &str)]) -> JoinHandle<Answer> {
-    let gateway = Arc::clone(gateway);
-    #[expect(clippy::disallowed_methods, reason = "a client of the gateway, not a task of it")]
-    tokio::spawn(async move { gateway.chat_with(&body, headers).await })
-}
-
-/// A gateway on whose upstream the first question hangs.
-async fn with_one_running(setup: Setup, reply: Reply, first: Value) -> (Arc<TestGateway>, Gate, JoinHandle<Answer>) {
-    let gateway = Arc::new(setup.start().await);
-    let gate = Gate::closed();
-    gateway.script.push(reply.behind(&gate));
-    let running = asking(&gateway, first, &[]);
-    gateway.script.reached(1).await;
-    (gateway, gate, running)
-}
 
 /// Waits until one flight alone is left, which so many read.
 async fn joined_by(gateway: &Arc<TestGateway>, readers: usize) {

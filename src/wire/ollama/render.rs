@@ -33,34 +33,28 @@ impl Writer<'_> {
         let message = root.get("message").and_then(Node::as_object);
         match message {
             Some(message) => {
-                self.texts(root, message, "thinking", |piece| format!("\"content\":\"\",\"thinking\":\"{piece}\""));
-                self.texts(root, message, "content", |piece| format!("\"content\":\"{piece}\""));
+                self.texts(root, Some(message), "thinking", |piece| {
+                    format!("\"content\":\"\",\"thinking\":\"{piece}\"")
+                });
+                self.texts(root, Some(message), "content", |piece| format!("\"content\":\"{piece}\""));
                 if let Some(calls) = message.get("tool_calls") {
                     let calls = canonical::compact(calls, self.source);
                     self.piece(root, Some(message), &format!("\"content\":\"\",\"tool_calls\":{calls}"));
                 }
             }
             None => {
-                let (source, pieces) = (self.source, |piece: &str| format!("\"response\":\"{piece}\""));
-                for key in ["thinking", "response"] {
-                    let texts = root.get(key).into_iter().flat_map(|text| deltas(text, source));
-                    for piece in texts {
-                        let said = match key {
-                            "thinking" => format!("\"response\":\"\",\"thinking\":\"{piece}\""),
-                            _ => pieces(piece),
-                        };
-                        self.piece(root, None, &said);
-                    }
-                }
+                self.texts(root, None, "thinking", |piece| format!("\"response\":\"\",\"thinking\":\"{piece}\""));
+                self.texts(root, None, "response", |piece| format!("\"response\":\"{piece}\""));
             }
         }
         self.last(root, message);
     }
 
-    fn texts(&mut self, root: &Object<'_>, message: &Object<'_>, key: &str, said: impl Fn(&str) -> String) {
+    /// The text of `key`, of the message where there is one, in pieces.
+    fn texts(&mut self, root: &Object<'_>, message: Option<&Object<'_>>, key: &str, said: impl Fn(&str) -> String) {
         let source = self.source;
-        for piece in message.get(key).into_iter().flat_map(|text| deltas(text, source)) {
-            self.piece(root, Some(message), &said(piece));
+        for piece in message.unwrap_or(root).get(key).into_iter().flat_map(|text| deltas(text, source)) {
+            self.piece(root, message, &said(piece));
         }
     }
 

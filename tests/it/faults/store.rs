@@ -10,7 +10,7 @@ use semblance::store::{
 use serde_json::Value;
 
 use super::{ASKED, OTHER, detail, refused_start, setup, with_two_answers};
-use crate::harness::{Setup, TestGateway};
+use crate::harness::TestGateway;
 
 fn database(gateway: &TestGateway) -> std::path::PathBuf {
     gateway.data_dir().join("semblance.sqlite3")
@@ -29,6 +29,15 @@ pub(super) async fn damaged(gateway: TestGateway, damage: &'static str) -> TestG
             assert!(open(&path).execute(damage, []).unwrap() > 0, "{damage}");
         })
         .await
+}
+
+/// A gateway that serves from its database alone, and the hand that makes that fail.
+async fn over_a_store_that_can_fail() -> (TestGateway, Arc<FailingStore>) {
+    let mut setup = setup().config(|config| config.hot_tier_bytes = 0);
+    let real = SqliteStore::open(&setup.config.data_dir, StoreSettings::default()).unwrap();
+    let store = Arc::new(FailingStore::in_front_of(Arc::new(real)));
+    setup.store = Some(Arc::<FailingStore>::clone(&store));
+    (setup.start().await, store)
 }
 
 fn doctor_says(dir: &Path, arguments: &[&str]) -> (Option<i32>, Value) {
@@ -170,11 +179,7 @@ async fn a_database_cut_in_two_is_done_without_until_it_is_repaired() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_written_any_more_is_read_on() {
-    let mut setup: Setup = setup().config(|config| config.hot_tier_bytes = 0);
-    let real = SqliteStore::open(&setup.config.data_dir, StoreSettings::default()).unwrap();
-    let store = Arc::new(FailingStore::in_front_of(Arc::new(real)));
-    setup.store = Some(Arc::<FailingStore>::clone(&store));
-    let gateway = setup.start().await;
+    let (gateway, store) = over_a_store_that_can_fail().await;
     gateway.ask(ASKED).await;
     store.set_read_only(true);
     assert_eq!(gateway.ask(ASKED).await.outcome(), "hit-exact");
@@ -185,11 +190,7 @@ async fn a_database_that_cannot_be_written_any_more_is_read_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_dies_while_running_fails_no_request_and_recovers() {
-    let mut setup: Setup = setup().config(|config| config.hot_tier_bytes = 0);
-    let real = SqliteStore::open(&setup.config.data_dir, StoreSettings::default()).unwrap();
-    let store = Arc::new(FailingStore::in_front_of(Arc::new(real)));
-    setup.store = Some(Arc::<FailingStore>::clone(&store));
-    let gateway = setup.start().await;
+    let (gateway, store) = over_a_store_that_can_fail().await;
     gateway.ask(ASKED).await;
     store.set_down(true);
     for question in [ASKED, OTHER] {
