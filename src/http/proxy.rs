@@ -23,33 +23,39 @@ use crate::{
 const CODED_AT_ONCE: usize = 128 << 10;
 
 /// OpenAI's chat completions.
-pub(super) async fn chat(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
-    answer(gateway, request, Family::Chat).await
+pub(super) fn chat(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> impl Future<Output = Response> {
+    answer(gateway, request, Family::Chat)
 }
 
 /// Anthropic's messages.
-pub(super) async fn messages(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
-    answer(gateway, request, Family::Messages).await
+pub(super) fn messages(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> impl Future<Output = Response> {
+    answer(gateway, request, Family::Messages)
 }
 
 /// OpenAI's responses; what lies below them (one by its id, its items, its cancellation) passes through.
-pub(super) async fn responses(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
-    answer(gateway, request, Family::Responses).await
+pub(super) fn responses(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> impl Future<Output = Response> {
+    answer(gateway, request, Family::Responses)
 }
 
 /// OpenAI's legacy completions.
-pub(super) async fn completions(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
-    answer(gateway, request, Family::Completions).await
+pub(super) fn completions(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request<Body>,
+) -> impl Future<Output = Response> {
+    answer(gateway, request, Family::Completions)
 }
 
 /// OpenAI's embeddings.
-pub(super) async fn embeddings(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
-    answer(gateway, request, Family::Embeddings).await
+pub(super) fn embeddings(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request<Body>,
+) -> impl Future<Output = Response> {
+    answer(gateway, request, Family::Embeddings)
 }
 
 /// Ollama's chat and generation.
-pub(super) async fn ollama(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
-    answer(gateway, request, Family::Ollama).await
+pub(super) fn ollama(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> impl Future<Output = Response> {
+    answer(gateway, request, Family::Ollama)
 }
 
 /// Any provider's model lists, and Gemini's models asked for content: a plain `GET` goes through the cache, anything else passes through.
@@ -74,11 +80,13 @@ async fn answer(gateway: Arc<Gateway>, request: Request<Body>, family: Family) -
         return respond(refusal, None).await;
     }
     if request.method() != Method::POST {
-        return pass_through(State(gateway), request).await;
+        return Box::pin(pass_through(State(gateway), request)).await;
     }
     let (mut parts, body) = request.into_parts();
     let accepted = Coding::accepted(&parts.headers);
-    let reply = match intake::read(&mut parts.headers, body, &gateway).await {
+    // Boxed and gone before the wait for an answer begins: thousands may wait at once.
+    let read = Box::pin(intake::read(&mut parts.headers, body, &gateway)).await;
+    let reply = match read {
         Intake::Readable(body) => Box::pin(gateway.answer(call(parts, Some(family), body))).await,
         Intake::PassOn(body, why) => {
             Box::pin(gateway.forward(call(parts, Some(family), Bytes::new()), body, why)).await

@@ -22,6 +22,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    time::Instant,
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -35,6 +36,8 @@ use crate::{
     wire::Family,
 };
 
+/// What an HTTP/2 connection begins with (RFC 9113 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// An HTTP/2 client is asked this often whether it is still there,
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 /// and must answer within this time.
@@ -94,14 +97,20 @@ pub async fn serve(listener: TcpListener, door: Door, tasks: Tasks, stop: Cancel
                     }
                     continue;
                 }
-                let (router, watcher) = (router.clone(), graceful.watcher());
+                let (router, watcher, stop) = (router.clone(), graceful.watcher(), stop.clone());
+                let begun = Instant::now();
                 match &tls {
-                    None => tasks.spawn(connections, speak(stream, stall, router, watcher)),
+                    None => tasks.spawn(connections, async move {
+                        if let Some(version) = plain_version(&stream, begun + HEADER_TIMEOUT, stop).await {
+                            speak((stream, version), begun, stall, router, watcher).await;
+                        }
+                    }),
                     Some(tls) => {
-                        let secured = secure(tls.clone(), stream, stop.clone());
+                        let secured = secure(tls.clone(), stream, stop);
                         tasks.spawn(connections, async move {
                             if let Some(stream) = secured.await {
-                                speak(stream, stall, router, watcher).await;
+                                let version = Version::agreed(&stream);
+                                speak((stream, version), Instant::now(), stall, router, watcher).await;
                             }
                         });
                     }
@@ -151,9 +160,63 @@ async fn secure(tls: TlsAcceptor, stream: TcpStream, stop: CancellationToken) ->
     None
 }
 
-/// Answers the requests of a connection.
+/// The version of HTTP that a connection speaks. Where the HTTP library has to find it out, it reads the first bytes apart
+/// and then keeps a buffer of twice the size for as long as the connection lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+    /// Its first bytes will tell.
+    Unknown,
+}
+
+impl Version {
+    /// What was agreed on in a handshake.
+    fn agreed(stream: &TlsStream<TcpStream>) -> Self {
+        match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Self::Two,
+            Some(b"http/1.1") => Self::One,
+            Some(_) | None => Self::Unknown,
+        }
+    }
+
+    /// What follows from the first bytes of a connection; a part of the preface may be anything yet.
+    fn of(first: &[u8]) -> Self {
+        if first == PREFACE {
+            Self::Two
+        } else if PREFACE.starts_with(first) {
+            Self::Unknown
+        } else {
+            Self::One
+        }
+    }
+}
+
+/// What a plain connection begins with, which stays there to be read; `None` when nothing comes until `deadline` or `stop`.
+async fn plain_version(stream: &TcpStream, deadline: Instant, stop: CancellationToken) -> Option<Version> {
+    let mut first = [0; PREFACE.len()];
+    let peeked = tokio::select! {
+        peeked = tokio::time::timeout_at(deadline, stream.peek(&mut first)) => peeked,
+        () = stop.cancelled() => return None,
+    };
+    match peeked {
+        Ok(Ok(0)) => None,
+        Ok(Ok(length)) => first.get(..length).map(Version::of),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "connection ended");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("a connection without a request is closed");
+            None
+        }
+    }
+}
+
+/// Answers the requests of a connection that was accepted when it had `begun`.
 async fn speak(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    (stream, version): (impl AsyncRead + AsyncWrite + Send + Unpin + 'static, Version),
+    begun: Instant,
     stall: Option<Duration>,
     router: Router,
     watcher: Watcher,
@@ -173,12 +236,17 @@ async fn speak(
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING_INTERVAL)).keep_alive_timeout(PING_PATIENCE);
+    let builder = match version {
+        Version::One => builder.http1_only(),
+        Version::Two => builder.http2_only(),
+        Version::Unknown => builder,
+    };
     let connection = watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
         // Of either version's clients, and before it is known which one speaks.
-        () = tokio::time::sleep(HEADER_TIMEOUT) => {
+        () = tokio::time::sleep_until(begun + HEADER_TIMEOUT) => {
             if !asked.load(Ordering::Relaxed) {
                 return tracing::debug!("a connection without a request is closed");
             }
