@@ -115,19 +115,18 @@ pub struct Call {
 }
 
 impl Call {
-    /// The same without its body, and its headers' values apart from the buffer that its connection reads into: who waits
-    /// must not keep that as well.
+    /// The same without its body, and its headers in no more room than they need and apart from the buffer that its
+    /// connection reads into: who waits must not keep that as well.
     fn detached(mut self) -> Self {
-        let values = self.headers.values().flat_map(HeaderValue::as_bytes).copied();
-        let mut own = Bytes::from_iter(values);
-        for value in self.headers.values_mut() {
-            let copy = own.split_to(value.len());
-            if let Ok(copy) = HeaderValue::from_maybe_shared(copy) {
-                let sensitive = value.is_sensitive();
-                *value = copy;
-                value.set_sensitive(sensitive);
-            }
+        let mut values = Bytes::from_iter(self.headers.values().flat_map(HeaderValue::as_bytes).copied());
+        let mut headers = HeaderMap::with_capacity(self.headers.len());
+        for (name, value) in &self.headers {
+            let copy = values.split_to(value.len());
+            let mut own = HeaderValue::from_maybe_shared(copy).unwrap_or_else(|_| value.clone());
+            own.set_sensitive(value.is_sensitive());
+            headers.append(name.clone(), own);
         }
+        self.headers = headers;
         self.body = Bytes::new();
         self
     }

@@ -1,6 +1,6 @@
 //! Handlers of the data plane: HTTP to `Call`, `Reply` to HTTP.
 
-use std::{pin::Pin, sync::Arc, task::Poll};
+use std::{future, pin::Pin, sync::Arc, task::Poll};
 
 use axum::{body::Body, extract::State, response::Response};
 use bytes::Bytes;
@@ -74,41 +74,59 @@ pub(super) async fn models(State(gateway): State<Arc<Gateway>>, request: Request
     respond(Box::pin(gateway.list_models(call(parts, None, Bytes::new()))).await, accepted).await
 }
 
+/// The reply to a request that has been read.
+type Answering = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
 /// A protocol whose `POST` goes through the cache; other methods pass through.
-async fn answer(gateway: Arc<Gateway>, request: Request<Body>, family: Family) -> Response {
+fn answer(gateway: Arc<Gateway>, request: Request<Body>, family: Family) -> impl Future<Output = Response> {
+    // Boxed, so that what a request is read with is gone before the wait for an answer begins: thousands may wait at once.
+    let read = Box::pin(read(gateway, request, family));
+    async move {
+        let (answering, accepted) = read.await;
+        respond(answering.await, accepted).await
+    }
+}
+
+async fn read(gateway: Arc<Gateway>, request: Request<Body>, family: Family) -> (Answering, Option<Coding>) {
     if let Some(refusal) = refusal(&request) {
-        return respond(refusal, None).await;
+        return (Box::pin(future::ready(refusal)), None);
     }
     if request.method() != Method::POST {
-        return Box::pin(pass_through(State(gateway), request)).await;
+        return (Box::pin(passed_through(gateway, request)), None);
     }
     let (mut parts, body) = request.into_parts();
     let accepted = Coding::accepted(&parts.headers);
-    // Boxed and gone before the wait for an answer begins: thousands may wait at once.
-    let read = Box::pin(intake::read(&mut parts.headers, body, &gateway)).await;
-    let reply = match read {
-        Intake::Readable(body) => Box::pin(gateway.answer(call(parts, Some(family), body))).await,
-        Intake::PassOn(body, why) => {
-            Box::pin(gateway.forward(call(parts, Some(family), Bytes::new()), body, why)).await
+    let answering: Answering = match intake::read(&mut parts.headers, body, &gateway).await {
+        Intake::Readable(body) => {
+            let call = call(parts, Some(family), body);
+            Box::pin(async move { gateway.answer(call).await })
         }
-        Intake::Refused(error) => error.reply(family),
+        Intake::PassOn(body, why) => {
+            let call = call(parts, Some(family), Bytes::new());
+            Box::pin(async move { gateway.forward(call, body, why).await })
+        }
+        Intake::Refused(error) => Box::pin(future::ready(error.reply(family))),
     };
-    respond(reply, accepted).await
+    (answering, accepted)
 }
 
 /// Everything else: streamed to the upstream and back.
 pub(super) async fn pass_through(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
-    if let Some(refusal) = refusal(&request) {
-        return respond(refusal, None).await;
-    }
+    let reply = match refusal(&request) {
+        Some(refusal) => refusal,
+        None => passed_through(gateway, request).await,
+    };
+    respond(reply, None).await
+}
+
+async fn passed_through(gateway: Arc<Gateway>, request: Request<Body>) -> Reply {
     let (parts, body) = request.into_parts();
     let length = intake::declared_length(&parts.headers);
     let call = call(parts, None, Bytes::new());
-    let reply = match intake::hand_on(body, length, gateway.limits().client_stall).await {
+    match intake::hand_on(body, length, gateway.limits().client_stall).await {
         Ok(body) => Box::pin(gateway.forward(call, body, BypassReason::Passthrough)).await,
         Err(error) => error.reply(call.spoken()),
-    };
-    respond(reply, None).await
+    }
 }
 
 /// What a request that is not sound is told, in the protocol that its path speaks.

@@ -3,6 +3,8 @@
 //! The caller owns the socket and the stop signal. Nagle's algorithm is off: a token must not wait for the next one.
 
 use std::{
+    error::Error,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,6 +13,8 @@ use std::{
 };
 
 use axum::Router;
+use futures_util::TryFutureExt;
+use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{
@@ -165,30 +169,19 @@ async fn secure(tls: TlsAcceptor, stream: TcpStream, stop: CancellationToken) ->
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
     One,
-    Two,
-    /// Its first bytes will tell.
-    Unknown,
+    /// Two, or the library finds out.
+    Any,
 }
 
 impl Version {
     /// What was agreed on in a handshake.
     fn agreed(stream: &TlsStream<TcpStream>) -> Self {
-        match stream.get_ref().1.alpn_protocol() {
-            Some(b"h2") => Self::Two,
-            Some(b"http/1.1") => Self::One,
-            Some(_) | None => Self::Unknown,
-        }
+        if stream.get_ref().1.alpn_protocol() == Some(b"http/1.1") { Self::One } else { Self::Any }
     }
 
     /// What follows from the first bytes of a connection; a part of the preface may be anything yet.
     fn of(first: &[u8]) -> Self {
-        if first == PREFACE {
-            Self::Two
-        } else if PREFACE.starts_with(first) {
-            Self::Unknown
-        } else {
-            Self::One
-        }
+        if PREFACE.starts_with(first) { Self::Any } else { Self::One }
     }
 }
 
@@ -213,17 +206,32 @@ async fn plain_version(stream: &TcpStream, deadline: Instant, stop: Cancellation
     }
 }
 
+/// A connection whose requests are answered.
+type Speaking = Pin<Box<dyn Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send>>;
+
 /// Answers the requests of a connection that was accepted when it had `begun`.
 async fn speak(
-    (stream, version): (impl AsyncRead + AsyncWrite + Send + Unpin + 'static, Version),
+    connection: (impl AsyncRead + AsyncWrite + Send + Unpin + 'static, Version),
     begun: Instant,
     stall: Option<Duration>,
     router: Router,
     watcher: Watcher,
 ) {
+    let (speaking, asked) = speaking(connection, stall, router, watcher);
+    drive(speaking, &asked, begun).await;
+}
+
+/// In memory of its own: as a part of the task that drives it, it would take its room several times over.
+fn speaking(
+    (stream, version): (impl AsyncRead + AsyncWrite + Send + Unpin + 'static, Version),
+    stall: Option<Duration>,
+    router: Router,
+    watcher: Watcher,
+) -> (Speaking, Arc<AtomicBool>) {
     let (stream, heads) = Watched::new(stream);
     let mut stream = Box::pin(TimeoutStream::new(stream));
     stream.as_mut().set_write_timeout_pinned(stall);
+    let stream = TokioIo::new(stream);
     let asked = Arc::new(AtomicBool::new(false));
     let service = TowerToHyperService::new(router.map_request({
         let asked = Arc::clone(&asked);
@@ -233,24 +241,28 @@ async fn speak(
             request
         }
     }));
+    if version == Version::One {
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+        let connection = watcher.watch(builder.serve_connection(stream, service));
+        return (Box::pin(connection.err_into()), asked);
+    }
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING_INTERVAL)).keep_alive_timeout(PING_PATIENCE);
-    let builder = match version {
-        Version::One => builder.http1_only(),
-        Version::Two => builder.http2_only(),
-        Version::Unknown => builder,
-    };
-    let connection = watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
-    tokio::pin!(connection);
+    (Box::pin(watcher.watch(builder.serve_connection(stream, service).into_owned())), asked)
+}
+
+/// Until it ends, or no request came in time.
+async fn drive(mut speaking: Speaking, asked: &AtomicBool, begun: Instant) {
     let ended = tokio::select! {
-        ended = &mut connection => ended,
+        ended = &mut speaking => ended,
         // Of either version's clients, and before it is known which one speaks.
         () = tokio::time::sleep_until(begun + HEADER_TIMEOUT) => {
             if !asked.load(Ordering::Relaxed) {
                 return tracing::debug!("a connection without a request is closed");
             }
-            connection.await
+            speaking.await
         }
     };
     if let Err(error) = ended {
@@ -270,8 +282,37 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         assert!(secure(tls, stream, CancellationToken::new()).await.is_none());
         assert!(started.elapsed() >= HANDSHAKE_TIMEOUT);
+    }
+
+    #[test]
+    fn the_version_is_told_by_the_first_bytes_and_a_part_of_the_preface_may_be_anything() {
+        assert_eq!(Version::of(b"POST /v1/chat/completion"), Version::One);
+        assert_eq!(Version::of(b"G"), Version::One);
+        assert_eq!(Version::of(b"PRINT /"), Version::One);
+        assert_eq!(Version::of(b"PR"), Version::Any);
+        assert_eq!(Version::of(PREFACE), Version::Any);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_plain_connection_that_says_nothing_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let begun = Instant::now();
+        assert_eq!(plain_version(&stream, begun + HEADER_TIMEOUT, CancellationToken::new()).await, None);
+        assert!(begun.elapsed() >= HEADER_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn a_plain_connection_that_says_nothing_is_closed_at_the_stop() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        assert_eq!(plain_version(&stream, Instant::now() + HEADER_TIMEOUT, stop).await, None);
     }
 }
