@@ -6,9 +6,12 @@ mod audits;
 mod entries;
 mod explain;
 mod feedback;
+mod ledger;
+mod overview;
 mod policies;
 mod purge;
 mod stats;
+mod traffic;
 
 use std::{
     path::PathBuf,
@@ -27,6 +30,7 @@ use axum::{
 };
 use http::{StatusCode, header};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     entry::EntryId,
@@ -43,6 +47,9 @@ pub struct Control {
     policies: Option<PathBuf>,
     token: Option<blake3::Hash>,
     draining: AtomicBool,
+    /// Cancelled when the listener closes: answers that have no end of their own end then.
+    closing: CancellationToken,
+    started: std::time::Instant,
 }
 
 impl Control {
@@ -55,12 +62,21 @@ impl Control {
         token: Option<&str>,
     ) -> Arc<Self> {
         let token = token.map(|token| blake3::hash(token.as_bytes()));
-        Arc::new(Self { gateway, store, policies, token, draining: AtomicBool::new(false) })
+        Arc::new(Self {
+            gateway,
+            store,
+            policies,
+            token,
+            draining: AtomicBool::new(false),
+            closing: CancellationToken::new(),
+            started: std::time::Instant::now(),
+        })
     }
 
     /// From now on `/readyz` fails, so that no new traffic is sent here.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
+        self.closing.cancel();
     }
 
     /// Purges to the end, also when the operator's connection is gone half-way.
@@ -103,6 +119,11 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/semblance/explain", post(explain::explain))
         .route("/semblance/feedback", post(feedback::feedback))
         .route("/semblance/audits", get(audits::list))
+        .route("/semblance/traffic", get(traffic::list))
+        .route("/semblance/traffic/live", get(traffic::live))
+        .route("/semblance/traffic/{request_id}", get(traffic::show))
+        .route("/semblance/ledger", get(ledger::show))
+        .route("/semblance/overview", get(overview::overview))
         .route("/semblance/audits/reset", post(audits::reset))
         .layer(middleware::from_fn_with_state(Arc::clone(&control), authorise));
     Router::new().route("/livez", get(live)).route("/readyz", get(ready)).merge(guarded).with_state(control)
@@ -121,6 +142,10 @@ enum AdminError {
     BadRequest(String),
     #[error("no such entry: it expired, was purged or replaced")]
     NoEntry,
+    #[error("no record of that request: none is kept, it is too old, or it was erased")]
+    NoRecord,
+    #[error("the file of traffic records cannot be used; the log says why")]
+    NoTrafficLog,
     #[error("the store failed: {0}")]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -138,6 +163,8 @@ impl IntoResponse for AdminError {
             Self::Foreign => (StatusCode::FORBIDDEN, "foreign-origin"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request"),
             Self::NoEntry => (StatusCode::NOT_FOUND, "no-entry"),
+            Self::NoRecord => (StatusCode::NOT_FOUND, "no-record"),
+            Self::NoTrafficLog => (StatusCode::SERVICE_UNAVAILABLE, "no-traffic-log"),
             Self::Purge(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.reason()),
             Self::Feedback(NoRemedy::Store(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.reason()),
             Self::Feedback(error) => (StatusCode::NOT_FOUND, error.reason()),
@@ -200,7 +227,7 @@ async fn ready(State(control): Shared) -> (StatusCode, Json<Health>) {
 async fn index() -> Json<serde_json::Value> {
     Json(serde_json::json!({
         "semblance": env!("CARGO_PKG_VERSION"),
-        "get": ["/livez", "/readyz", "/metrics", "/semblance/stats", "/semblance/entries", "/semblance/entries/{id}", "/semblance/policies", "/semblance/audits"],
+        "get": ["/livez", "/readyz", "/metrics", "/semblance/stats", "/semblance/entries", "/semblance/entries/{id}", "/semblance/policies", "/semblance/audits", "/semblance/overview", "/semblance/ledger", "/semblance/traffic", "/semblance/traffic/{request_id}", "/semblance/traffic/live"],
         "post": ["/semblance/purge", "/semblance/explain", "/semblance/policies/reload", "/semblance/feedback", "/semblance/audits/reset"],
         "delete": ["/semblance/entries/{id}"],
     }))

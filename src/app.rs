@@ -20,7 +20,7 @@ use crate::{
         pool::PoolSettings,
         remote::{RemoteEmbedder, RemoteSettings},
     },
-    gateway::{self, Gateway, Judge, Oversight},
+    gateway::{self, Gateway, Judge, Oversight, traffic::Traffic},
     http::{self, serve::Door},
     index::partitions::{self, Partitions},
     jobs,
@@ -31,12 +31,14 @@ use crate::{
     },
     metrics::Metrics,
     policy::{PolicySet, PolicyWatch, Problem},
+    prices::{PriceProblem, Prices},
     replay::memory::{RememberingEmbedder, RememberingVerifier},
     similarity::Similarity,
     store::{
         StoreError, Upkeep,
         failing::FailingStore,
-        sqlite::{SqliteStore, StoreSettings},
+        sqlite::{SqliteStore, StoreSettings, traffic::SqliteTraffic},
+        traffic::TrafficLog,
     },
     tasks::Tasks,
     tls::{Certificates, TlsProblem},
@@ -97,6 +99,9 @@ pub enum StartError {
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
+    /// The price list cannot be used.
+    #[error(transparent)]
+    Prices(#[from] PriceProblem),
     /// The upstream cannot be used.
     #[error("the upstream cannot be used: {0}")]
     Upstream(#[from] ConfigProblem),
@@ -241,6 +246,8 @@ impl App {
         self.tasks.spawn("read-books", Arc::clone(self.gateway.auditor()).read_until_known());
         let re_embed = jobs::re_embed(store(), Arc::clone(&parts.cache), Arc::clone(&parts.embedder), stop());
         self.tasks.spawn("re-embed", re_embed);
+        let books = Arc::clone(&parts.traffic).keep_books(Arc::clone(&parts.embedder), stop());
+        self.tasks.spawn("keep-books", books);
         self.tasks.spawn("reap", jobs::reap(gateway(), store(), config.disk_budget_bytes, stop()));
         if let Some(dir) = &config.policies {
             self.tasks.spawn("watch-policies", jobs::watch_policies(gateway(), dir.clone(), store(), stop()));
@@ -329,6 +336,7 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
     }
     let principal_key = keys::principal_key(&config.data_dir)
         .map_err(|source| StartError::Key { path: config.data_dir.clone(), source })?;
+    let traffic = Traffic::new(open_traffic(config).await, config.traffic, prices(config)?, seams.clock.clone());
     let gateway = Gateway::new(gateway::Parts {
         cache,
         embedder,
@@ -342,6 +350,7 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
         principal_key,
         settings: settings(config),
         oversight: oversight(config)?,
+        traffic,
     });
     if let Err(error) = gateway.auditor().read().await {
         tracing::warn!(reason = error.reason(), %error, "audit books not read yet");
@@ -371,6 +380,23 @@ async fn open_store(config: &Config, clock: &Clock) -> Result<Arc<dyn Upkeep>, S
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Where records of traffic and the ledger are kept. Without that file nothing is lost but them.
+async fn open_traffic(config: &Config) -> Option<Arc<dyn TrafficLog>> {
+    let (dir, key) = (config.data_dir.clone(), config.encryption_key.clone());
+    let opened = tokio::task::spawn_blocking(move || SqliteTraffic::open(&dir, key.as_ref())).await.ok()?;
+    match opened {
+        Ok(log) => Some(Arc::new(log)),
+        Err(error) => {
+            tracing::error!(reason = error.reason(), %error, "no records of traffic and no ledger until the next start");
+            None
+        }
+    }
+}
+
+fn prices(config: &Config) -> Result<Prices, StartError> {
+    Ok(config.prices.as_deref().map_or_else(|| Ok(Prices::shipped()), Prices::load)?)
 }
 
 async fn load_embedder(config: &Config) -> Result<Arc<dyn Embedder>, StartError> {

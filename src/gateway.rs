@@ -20,6 +20,7 @@ mod recent;
 mod reply;
 mod report;
 mod tape;
+pub mod traffic;
 
 use std::{
     path::PathBuf,
@@ -56,6 +57,7 @@ use lookup::Lookup;
 use recent::Recent;
 pub use reply::{Reply, ReplyBody};
 use report::{Followed, Ticket};
+use traffic::Traffic;
 
 /// How long a request waits for the gateway to be able to tell categories, before it goes upstream uncached.
 const WARM_UP: Duration = Duration::from_secs(5);
@@ -174,6 +176,8 @@ pub struct Parts {
     pub settings: Settings,
     /// Shadow mode, feedback and judge.
     pub oversight: Oversight,
+    /// What is told of each request.
+    pub traffic: Arc<Traffic>,
 }
 
 /// The gateway.

@@ -7,12 +7,23 @@
 pub mod ledger;
 pub mod window;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 /// A word of a closed list, or an operator's own name.
 pub type Word = Cow<'static, str>;
+
+/// What is kept, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrafficSettings {
+    /// Keep a record of each request.
+    pub record: bool,
+    /// Records stay this long,
+    pub retention: Duration,
+    /// and at most so many.
+    pub max_rows: u64,
+}
 
 /// How a candidate was weighed: the one that was served, or the nearest of those that were refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{
-    binomial::as_f64,
-    clock::Timestamp,
-    outcome::Outcome,
-};
+use crate::{binomial::as_f64, clock::Timestamp, outcome::Outcome};
 
 /// Minutes looked back.
 const MINUTES: usize = 60;

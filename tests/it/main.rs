@@ -32,6 +32,7 @@ mod replay; // fixtures, as an evaluator replays them
 mod responses; // recording and replay of responses
 mod restart; // what survives, what does not
 mod same_meaning; // joining a running fetch by meaning
-mod tidy; // rules of the house, held against the source
+mod tidy;
+mod traffic; // rules of the house, held against the source
 mod upstreams; // named ones, their fallbacks and keys
 mod zero_sla; // what must never leave a trace

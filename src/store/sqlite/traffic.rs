@@ -305,8 +305,7 @@ fn sums(conn: &Connection, since: Timestamp, until: Timestamp) -> Result<Vec<(Ke
          ORDER BY hour_ms, category, model, policy_revision",
     )?;
     let rows = statement.query_map([since.as_millis(), until.as_millis()], |row| {
-        let key =
-            Key { hour_ms: row.get(0)?, category: row.get(1)?, model: row.get(2)?, policy_revision: row.get(3)? };
+        let key = Key { hour_ms: row.get(0)?, category: row.get(1)?, model: row.get(2)?, policy_revision: row.get(3)? };
         Ok((key, row.get::<_, String>(4)?))
     })?;
     let mut lines = Vec::new();
@@ -337,7 +336,8 @@ impl TrafficLog for SqliteTraffic {
             let mut statement = conn.prepare_cached(
                 "SELECT id, query, detail, facts FROM records WHERE id > ? AND at_ms >= ? ORDER BY id LIMIT ?",
             )?;
-            let mut rows = statement.query(params![after, since.as_millis(), i64::try_from(limit).unwrap_or(i64::MAX)])?;
+            let mut rows =
+                statement.query(params![after, since.as_millis(), i64::try_from(limit).unwrap_or(i64::MAX)])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
                 found.extend(decode(row, &vault)?);
