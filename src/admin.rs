@@ -3,6 +3,7 @@
 //! Off loopback it needs a bearer token; health checks never do. Nothing here is on a client's path.
 
 mod audits;
+mod dashboard;
 mod entries;
 mod explain;
 mod feedback;
@@ -108,7 +109,6 @@ type Shared = State<Arc<Control>>;
 /// The whole surface of the control plane.
 pub fn router(control: Arc<Control>) -> Router {
     let guarded = Router::new()
-        .route("/", get(index))
         .route("/metrics", get(stats::metrics))
         .route("/semblance/stats", get(stats::stats))
         .route("/semblance/entries", get(entries::list))
@@ -126,7 +126,13 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/semblance/overview", get(overview::overview))
         .route("/semblance/audits/reset", post(audits::reset))
         .layer(middleware::from_fn_with_state(Arc::clone(&control), authorise));
-    Router::new().route("/livez", get(live)).route("/readyz", get(ready)).merge(guarded).with_state(control)
+    Router::new()
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
+        .route("/", get(dashboard::root))
+        .route("/dashboard/{file}", get(dashboard::asset))
+        .merge(guarded)
+        .with_state(control)
 }
 
 /// An admin call that cannot be done.
@@ -142,6 +148,8 @@ enum AdminError {
     BadRequest(String),
     #[error("no such entry: it expired, was purged or replaced")]
     NoEntry,
+    #[error("there is no such page; the dashboard is at /")]
+    NoSuchPage,
     #[error("no record of that request: none is kept, it is too old, or it was erased")]
     NoRecord,
     #[error("the file of traffic records cannot be used; the log says why")]
@@ -163,6 +171,7 @@ impl IntoResponse for AdminError {
             Self::Foreign => (StatusCode::FORBIDDEN, "foreign-origin"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request"),
             Self::NoEntry => (StatusCode::NOT_FOUND, "no-entry"),
+            Self::NoSuchPage => (StatusCode::NOT_FOUND, "no-such-page"),
             Self::NoRecord => (StatusCode::NOT_FOUND, "no-record"),
             Self::NoTrafficLog => (StatusCode::SERVICE_UNAVAILABLE, "no-traffic-log"),
             Self::Purge(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.reason()),
@@ -177,6 +186,12 @@ impl IntoResponse for AdminError {
 }
 
 async fn authorise(State(control): Shared, request: Request, next: Next) -> Result<Response, AdminError> {
+    allow(&control, &request)?;
+    Ok(next.run(request).await)
+}
+
+/// Whether this request may see what is guarded.
+fn allow(control: &Control, request: &Request) -> Result<(), AdminError> {
     if let Some(token) = control.token {
         let given = request.headers().get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
         let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
@@ -184,10 +199,10 @@ async fn authorise(State(control): Shared, request: Request, next: Next) -> Resu
         if blake3::hash(given) != token {
             return Err(AdminError::Unauthorised);
         }
-    } else if !is_local(&request) {
+    } else if !is_local(request) {
         return Err(AdminError::Foreign);
     }
-    Ok(next.run(request).await)
+    Ok(())
 }
 
 /// Without a token only the machine's own tools may ask: a web page that was lured here carries a foreign `Host` (DNS

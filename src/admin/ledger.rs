@@ -27,6 +27,8 @@ pub(super) struct LedgerQuery {
     /// `category`, `model`, or both with a comma between them, which is the default.
     by: Option<String>,
     bucket_ms: Option<i64>,
+    /// Of this category only.
+    category: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -111,7 +113,8 @@ pub(super) async fn show(State(control): Shared, Query(query): Query<LedgerQuery
     let log = log(&control)?;
     parts.traffic.flush(parts.embedder.as_ref()).await?;
     let moment = Timestamp::from_millis;
-    let hours = log.sums(moment(since.div_euclid(HOUR_MS) * HOUR_MS), moment(until)).await?;
+    let mut hours = log.sums(moment(since.div_euclid(HOUR_MS) * HOUR_MS), moment(until)).await?;
+    hours.retain(|(key, _)| query.category.as_ref().is_none_or(|category| *category == key.category));
 
     let mut lines: BTreeMap<(String, String), (Sums, Vec<String>)> = BTreeMap::new();
     let mut points: BTreeMap<i64, Sums> = BTreeMap::new();
