@@ -10,12 +10,9 @@ mod policies;
 mod purge;
 mod stats;
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use axum::{
@@ -32,6 +29,7 @@ use crate::{
     entry::EntryId,
     gateway::{Gateway, erase::NotPurged, feedback::NoRemedy},
     metrics::RemovalCause,
+    policy::PolicyDirectory,
     store::{Hardness, Selector, StoreError, Upkeep},
 };
 
@@ -40,18 +38,18 @@ use crate::{
 pub struct Control {
     gateway: Arc<Gateway>,
     store: Arc<dyn Upkeep>,
-    policies: Option<PathBuf>,
+    policies: Option<Arc<PolicyDirectory>>,
     token: Option<blake3::Hash>,
     draining: AtomicBool,
 }
 
 impl Control {
     /// A control plane over `gateway`; `token` is asked of every call but the health checks. `policies` is the directory
-    /// that a reload reads, if there is one.
+    /// that a reload reads and a save writes, if there is one.
     pub fn new(
         gateway: Arc<Gateway>,
         store: Arc<dyn Upkeep>,
-        policies: Option<PathBuf>,
+        policies: Option<Arc<PolicyDirectory>>,
         token: Option<&str>,
     ) -> Arc<Self> {
         let token = token.map(|token| blake3::hash(token.as_bytes()));
@@ -100,6 +98,11 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/semblance/purge", post(purge::purge))
         .route("/semblance/policies", get(policies::list))
         .route("/semblance/policies/reload", post(policies::reload))
+        .route("/semblance/policies/files", get(policies::files).put(policies::save))
+        .route("/semblance/policies/check", post(policies::check))
+        .route("/semblance/policies/history", get(policies::history))
+        .route("/semblance/policies/history/{version}", get(policies::version))
+        .route("/semblance/policies/restore", post(policies::restore))
         .route("/semblance/explain", post(explain::explain))
         .route("/semblance/feedback", post(feedback::feedback))
         .route("/semblance/audits", get(audits::list))
@@ -200,8 +203,9 @@ async fn ready(State(control): Shared) -> (StatusCode, Json<Health>) {
 async fn index() -> Json<serde_json::Value> {
     Json(serde_json::json!({
         "semblance": env!("CARGO_PKG_VERSION"),
-        "get": ["/livez", "/readyz", "/metrics", "/semblance/stats", "/semblance/entries", "/semblance/entries/{id}", "/semblance/policies", "/semblance/audits"],
-        "post": ["/semblance/purge", "/semblance/explain", "/semblance/policies/reload", "/semblance/feedback", "/semblance/audits/reset"],
+        "get": ["/livez", "/readyz", "/metrics", "/semblance/stats", "/semblance/entries", "/semblance/entries/{id}", "/semblance/policies", "/semblance/policies/files", "/semblance/policies/history", "/semblance/policies/history/{version}", "/semblance/audits"],
+        "post": ["/semblance/purge", "/semblance/explain", "/semblance/policies/reload", "/semblance/policies/check", "/semblance/policies/restore", "/semblance/feedback", "/semblance/audits/reset"],
+        "put": ["/semblance/policies/files"],
         "delete": ["/semblance/entries/{id}"],
     }))
 }

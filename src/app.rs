@@ -30,7 +30,7 @@ use crate::{
         verifier::{self, MiniLmVerifier, Verifier},
     },
     metrics::Metrics,
-    policy::{PolicySet, PolicyWatch, Problem},
+    policy::{self, By, Finished, PolicyDirectory, PolicySet, PolicyWatch, Problem},
     replay::memory::{RememberingEmbedder, RememberingVerifier},
     similarity::Similarity,
     store::{
@@ -166,6 +166,7 @@ impl App {
                 "require_keys is on and no upstream has a key of its own: set api_key_env in an [upstreams.NAME]"
             );
         }
+        complete_policies(&config);
         let set = policies(&config)?;
         let certificates = config.tls.as_ref().map(Certificates::load).transpose()?;
         let tls = certificates.as_ref().map(Certificates::acceptor).transpose()?;
@@ -175,10 +176,14 @@ impl App {
         let tasks = Tasks::new();
         let gateway = build(&config, seams, set, &tasks).await?;
         let store = Arc::clone(gateway.parts().cache.store());
+        let policies = config.policies.as_ref().map(|dir| PolicyDirectory::new(dir, &config.data_dir));
+        if let Some(policies) = &policies {
+            policies.noticed(&gateway.parts().policies, By::Start, gateway.parts().clock.now()).await;
+        }
         let control = Control::new(
             Arc::clone(&gateway),
             Arc::clone(&store),
-            config.policies.clone(),
+            policies.clone(),
             config.admin_token.as_ref().map(config::Secret::expose),
         );
         let app = Self {
@@ -192,7 +197,7 @@ impl App {
             stop_admin: CancellationToken::new(),
             drain_time: config.drain,
         };
-        app.spawn_jobs(&config);
+        app.spawn_jobs(&config, policies);
         if let Some(certificates) = certificates {
             app.tasks.spawn("watch-certificates", certificates.watch(app.tasks.token().clone()));
         }
@@ -232,7 +237,7 @@ impl App {
         let _ = tokio::time::timeout(self.drain_time, idle).await;
     }
 
-    fn spawn_jobs(&self, config: &Config) {
+    fn spawn_jobs(&self, config: &Config, policies: Option<Arc<PolicyDirectory>>) {
         let stop = || self.tasks.token().clone();
         let gateway = || Arc::clone(&self.gateway);
         let store = || Arc::clone(&self.store);
@@ -242,8 +247,8 @@ impl App {
         let re_embed = jobs::re_embed(store(), Arc::clone(&parts.cache), Arc::clone(&parts.embedder), stop());
         self.tasks.spawn("re-embed", re_embed);
         self.tasks.spawn("reap", jobs::reap(gateway(), store(), config.disk_budget_bytes, stop()));
-        if let Some(dir) = &config.policies {
-            self.tasks.spawn("watch-policies", jobs::watch_policies(gateway(), dir.clone(), store(), stop()));
+        if let Some(policies) = policies {
+            self.tasks.spawn("watch-policies", jobs::watch_policies(gateway(), policies, store(), stop()));
         }
     }
 
@@ -293,6 +298,19 @@ pub async fn without_listeners(config: &Config, mut seams: Seams, tasks: &Tasks)
     let gateway = build(config, seams, set, tasks).await?;
     jobs::relearn(&gateway, gateway.parts().cache.store().as_ref()).await;
     Ok(gateway)
+}
+
+/// Completes a save of policies that a kill cut off.
+fn complete_policies(config: &Config) {
+    let Some(dir) = &config.policies else { return };
+    match policy::finish(dir) {
+        Ok(Finished::Nothing) => {}
+        Ok(Finished::Completed) => tracing::info!("a save of policies that was cut off is complete now"),
+        Ok(Finished::Abandoned) => {
+            tracing::warn!("a save of policies was cut off and the files changed since: not done")
+        }
+        Err(error) => tracing::error!(%error, "a save of policies was cut off and cannot be completed"),
+    }
 }
 
 fn policies(config: &Config) -> Result<PolicySet, StartError> {

@@ -8,7 +8,7 @@ use crate::{
     explain::{self, Ask, Explanation},
     matcher::{Asked, Judgement, Terms},
     outcome::MissReason,
-    policy::{Facts, PersonalData},
+    policy::{Classification, Facts, PersonalData, PolicySet},
     privacy::{self, Kind},
 };
 
@@ -49,6 +49,11 @@ pub(super) enum Explained {
     Pair(Box<Explanation>),
     Cache {
         decision: &'static str,
+        /// Category of the question, as far as its text tells.
+        category: String,
+        category_by: String,
+        /// Revision of the policies.
+        policy_revision: String,
         /// The worst personal data in the question: its kind alone.
         #[serde(skip_serializing_if = "Option::is_none")]
         personal_data: Option<&'static str>,
@@ -71,21 +76,32 @@ pub(super) async fn explain(
             explain::explain(ask, parts.embedder.as_ref(), &policies, examples.as_deref(), &parts.matcher).await?;
         return Ok(Json(Explained::Pair(Box::new(explained))));
     }
-    let candidates = neighbours(&control, &ask, category.as_deref()).await?;
+    let policies = parts.policies.current();
+    let (class, candidates) = neighbours(&control, &policies, &ask, category.as_deref()).await?;
     let hit = candidates.iter().any(Neighbour::is_served);
-    let personal_data = privacy::worst(&ask).map(Kind::as_str);
-    Ok(Json(Explained::Cache { decision: if hit { "hit" } else { "miss" }, personal_data, candidates }))
+    Ok(Json(Explained::Cache {
+        decision: if hit { "hit" } else { "miss" },
+        category: class.policy.category.clone(),
+        category_by: class.by.to_string(),
+        policy_revision: policies.revision().to_owned(),
+        personal_data: privacy::worst(&ask).map(Kind::as_str),
+        candidates,
+    }))
 }
 
 /// The nearest entries of all partitions: an operator has no partition of her own. Where a policy
 /// does not allow personal data, it is masked in all that is embedded and judged.
-async fn neighbours(control: &super::Control, ask: &str, category: Option<&str>) -> Result<Vec<Neighbour>, AdminError> {
+async fn neighbours(
+    control: &super::Control,
+    policies: &PolicySet,
+    ask: &str,
+    category: Option<&str>,
+) -> Result<(Classification, Vec<Neighbour>), AdminError> {
     let parts = control.gateway.parts();
     let matcher = &parts.matcher;
     let personal = privacy::worst(ask);
     let masked = privacy::masked(ask);
     let mut vector = parts.embedder.embed(&masked).await?;
-    let policies = parts.policies.current();
     let facts = Facts { query: ask, header_category: category, ..Facts::default() };
     let class = policies.classify(&facts, Some(&vector), control.gateway.examples_of(policies.revision()).as_deref());
     let allowed = class.policy.privacy.of_question(personal) == PersonalData::Allow;
@@ -106,5 +122,5 @@ async fn neighbours(control: &super::Control, ask: &str, category: Option<&str>)
         let category = entry.category.clone();
         shown.push(Neighbour { entry: entry.id.to_string(), query, category, judgement, withheld });
     }
-    Ok(shown)
+    Ok((class, shown))
 }
