@@ -307,7 +307,7 @@ fn complete_policies(config: &Config) {
         Ok(Finished::Nothing) => {}
         Ok(Finished::Completed) => tracing::info!("a save of policies that was cut off is complete now"),
         Ok(Finished::Abandoned) => {
-            tracing::warn!("a save of policies was cut off and the files changed since: not done")
+            tracing::warn!("a save of policies was cut off and the files changed since: it is given up");
         }
         Err(error) => tracing::error!(%error, "a save of policies was cut off and cannot be completed"),
     }

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use semblance::{
     policy::{
         CheckReport, Classification, Examples, Explained, Facts, PersonalData, PolicySet, Problem, SMALLEST_BUDGET,
-        Summary, Tier, check,
+        Summary, Tier, check, diff, plain,
     },
     similarity::Embedding,
 };
@@ -206,6 +206,33 @@ fn each_shipped_policy_tells_freshness_reuse_and_recognition() {
         assert!(told.contains("A question belongs here when "), "{category}: {told}");
         assert!(plain.iter().all(|sentence| sentence.ends_with('.') && sentence.len() < 300), "{category}: {told}");
     }
+}
+
+/// The guide's examples are files that work, beside the shipped ones, and say what the guide says they say.
+#[test]
+fn the_guide_shows_policies_that_work_and_quotes_what_is_said_of_them() {
+    let guide = fs::read_to_string(root().join("policies/README.md")).unwrap();
+    let blocks: Vec<&str> = guide.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(blocks.len(), 2);
+    let mut texts: Vec<(String, String)> = shipped().texts().into_iter().collect();
+    texts.extend(blocks.iter().enumerate().map(|(at, text)| (format!("guide-{at}.toml"), (*text).to_owned())));
+    let set = PolicySet::from_texts(&texts, "the guide").unwrap();
+    let said: Vec<String> = set.with_sources().flat_map(|(policy, source)| plain(policy, &source.typed)).collect();
+    let quoted: Vec<&str> = guide.lines().filter_map(|line| line.strip_prefix("> ")).collect();
+    assert!(quoted.len() > 8);
+    for quote in quoted {
+        assert!(said.iter().any(|sentence| sentence == quote), "nothing says {quote:?}");
+    }
+    let change = guide.lines().find(|line| line.trim_start().starts_with("Answers are fetched anew")).unwrap().trim();
+    let shorter: Vec<(String, String)> = shipped()
+        .texts()
+        .into_iter()
+        .map(|(name, text)| {
+            let text = if name == "product-faq.toml" { text.replace("ttl = \"24h\"", "ttl = \"1h\"") } else { text };
+            (name, text)
+        })
+        .collect();
+    assert_eq!(diff(&shipped(), &PolicySet::from_texts(&shorter, "shorter").unwrap())[0].plain, change);
 }
 
 #[test]

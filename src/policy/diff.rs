@@ -128,7 +128,7 @@ impl Changes<'_> {
     }
 
     /// Notes `key` where the two differ, as `shown`.
-    fn value<T: PartialEq>(&mut self, key: &str, from: T, to: T, shown: impl Fn(&T) -> String, plain: String) {
+    fn value<T: PartialEq + Copy>(&mut self, key: &str, from: T, to: T, shown: impl Fn(&T) -> String, plain: String) {
         if from != to {
             self.note(key, Some(shown(&from)), Some(shown(&to)), plain);
         }
@@ -138,13 +138,13 @@ impl Changes<'_> {
     fn optional<T: PartialEq>(
         &mut self,
         key: &str,
-        from: &Option<T>,
-        to: &Option<T>,
+        from: Option<&T>,
+        to: Option<&T>,
         shown: impl Fn(&T) -> String,
         plain: String,
     ) {
         if from != to {
-            self.note(key, from.as_ref().map(&shown), to.as_ref().map(&shown), plain);
+            self.note(key, from.map(&shown), to.map(&shown), plain);
         }
     }
 
@@ -170,8 +170,8 @@ impl Changes<'_> {
         let given = |text: &String| (!text.is_empty()).then(|| text.clone());
         self.optional(
             key,
-            &given(from),
-            &given(to),
+            given(from).as_ref(),
+            given(to).as_ref(),
             String::clone,
             "For people to read; answers stay the same.".into(),
         );
@@ -194,11 +194,17 @@ impl Changes<'_> {
         let (from, to) = (old.max_wrong_hits, *max_wrong_hits);
         self.value("reuse.max_wrong_hits", from, to, f64::to_string, effect::budget(from, to));
         self.value("reuse.scope", old.scope, *scope, typed, sharing(new));
-        self.optional("reuse.writers", &old.writers, writers, |names| names.join(", "), sharing(new));
+        self.optional("reuse.writers", old.writers.as_ref(), writers.as_ref(), |names| names.join(", "), sharing(new));
         self.value("reuse.write", old.write, *write, typed, written(*write).to_owned());
         self.value("reuse.audit", old.audit, *audit, f64::to_string, effect::audit(old.audit, *audit));
         let (from, to) = (old.cost_of_wrong_usd, *cost_of_wrong_usd);
-        self.optional("reuse.cost_of_wrong_usd", &from, &to, |cost| dollars(*cost), effect::cost(from, to));
+        self.optional(
+            "reuse.cost_of_wrong_usd",
+            from.as_ref(),
+            to.as_ref(),
+            |cost| dollars(*cost),
+            effect::cost(from, to),
+        );
     }
 
     fn matching(&mut self, old: &MatchSection, new: &MatchSection) {

@@ -103,7 +103,7 @@ async fn the_history_says_who_when_how_and_what() {
         ]
     );
     let plain = second["changes"][0]["plain"].as_str().unwrap();
-    assert!(plain.starts_with("Answers are fetched anew up to 1440 times as often"), "{plain}");
+    assert!(plain.starts_with("Answers are fetched anew up to 1,440 times as often"), "{plain}");
     let none = gateway.client.get(gateway.admin("/semblance/policies/history/9")).send().await.unwrap();
     assert_eq!(none.status(), 404);
     let (status, answer) = gateway.admin_post("/semblance/policies/restore", &json!({"version": 9})).await;

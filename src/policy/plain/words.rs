@@ -66,18 +66,23 @@ pub(in crate::policy) fn share(share: f64) -> String {
         of *= 10;
     }
     let count = share * f64::from(of);
-    if is_whole(count) { format!("{count:.0} in {}", thousands(of)) } else { format!("{:.4} in 100", share * 100.0) }
+    if is_whole(count) {
+        format!("{count:.0} in {}", thousands(&of.to_string()))
+    } else {
+        format!("{:.4} in 100", share * 100.0)
+    }
 }
 
 fn is_whole(count: f64) -> bool {
     count >= 0.999 && (count - count.round()).abs() < 1e-6
 }
 
-fn thousands(count: u32) -> String {
-    let digits = count.to_string();
+/// The digits of a number with commas between the thousands.
+fn thousands(number: &str) -> String {
+    let whole = number.find('.').unwrap_or(number.len());
     let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+    for (at, digit) in number.chars().enumerate() {
+        if at > 0 && at < whole && (whole - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -85,11 +90,16 @@ fn thousands(count: u32) -> String {
     out
 }
 
-/// How many times `larger` is `smaller`, such as `24 times` or `1.5 times`.
+/// How many times `larger` is `smaller`: `1.04 times`, `twice`, `2.5 times`, `24 times`.
 pub(in crate::policy) fn times(larger: f64, smaller: f64) -> String {
     let ratio = larger / smaller;
-    let shown = if ratio >= 10.0 || is_whole(ratio) { format!("{ratio:.0}") } else { format!("{ratio:.1}") };
-    format!("{shown} times")
+    if is_whole(ratio - 1.0) && ratio < 2.5 {
+        return "twice".to_owned();
+    }
+    let digits = if ratio >= 10.0 || is_whole(ratio) { 0 } else { 1 + usize::from(ratio < 2.0) };
+    let shown = format!("{ratio:.digits$}");
+    let shown = if digits > 1 { shown.trim_end_matches('0') } else { &shown };
+    format!("{} times", thousands(shown))
 }
 
 /// `a`, `a or b`, `a, b or c`; with another word than "or" between the last two where `word` says so.
@@ -161,6 +171,8 @@ mod tests {
     #[test]
     fn ratios_are_told_as_times() {
         assert_eq!([times(24.0, 1.0), times(3.0, 2.0), times(100.0, 7.0)], ["24 times", "1.5 times", "14 times"]);
+        assert_eq!([times(24.0, 23.0), times(2.0, 1.0), times(1440.0, 1.0)], ["1.04 times", "twice", "1,440 times"]);
+        assert_eq!([times(5.0, 2.0), times(3.0, 1.0)], ["2.5 times", "3 times"]);
     }
 
     #[test]
