@@ -14,12 +14,9 @@ mod purge;
 mod stats;
 mod traffic;
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use axum::{
@@ -37,6 +34,7 @@ use crate::{
     entry::EntryId,
     gateway::{Gateway, erase::NotPurged, feedback::NoRemedy},
     metrics::RemovalCause,
+    policy::PolicyDirectory,
     store::{Hardness, Selector, StoreError, Upkeep},
 };
 
@@ -45,7 +43,7 @@ use crate::{
 pub struct Control {
     gateway: Arc<Gateway>,
     store: Arc<dyn Upkeep>,
-    policies: Option<PathBuf>,
+    policies: Option<Arc<PolicyDirectory>>,
     token: Option<blake3::Hash>,
     draining: AtomicBool,
     /// Cancelled when the listener closes: answers that have no end of their own end then.
@@ -55,11 +53,11 @@ pub struct Control {
 
 impl Control {
     /// A control plane over `gateway`; `token` is asked of every call but the health checks. `policies` is the directory
-    /// that a reload reads, if there is one.
+    /// that a reload reads and a save writes, if there is one.
     pub fn new(
         gateway: Arc<Gateway>,
         store: Arc<dyn Upkeep>,
-        policies: Option<PathBuf>,
+        policies: Option<Arc<PolicyDirectory>>,
         token: Option<&str>,
     ) -> Arc<Self> {
         let token = token.map(|token| blake3::hash(token.as_bytes()));
@@ -116,6 +114,11 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/semblance/purge", post(purge::purge))
         .route("/semblance/policies", get(policies::list))
         .route("/semblance/policies/reload", post(policies::reload))
+        .route("/semblance/policies/files", get(policies::files).put(policies::save))
+        .route("/semblance/policies/check", post(policies::check))
+        .route("/semblance/policies/history", get(policies::history))
+        .route("/semblance/policies/history/{version}", get(policies::version))
+        .route("/semblance/policies/restore", post(policies::restore))
         .route("/semblance/explain", post(explain::explain))
         .route("/semblance/feedback", post(feedback::feedback))
         .route("/semblance/audits", get(audits::list))
@@ -242,8 +245,18 @@ async fn ready(State(control): Shared) -> (StatusCode, Json<Health>) {
 async fn index() -> Json<serde_json::Value> {
     Json(serde_json::json!({
         "semblance": env!("CARGO_PKG_VERSION"),
-        "get": ["/livez", "/readyz", "/metrics", "/semblance/stats", "/semblance/entries", "/semblance/entries/{id}", "/semblance/policies", "/semblance/audits", "/semblance/overview", "/semblance/ledger", "/semblance/traffic", "/semblance/traffic/{request_id}", "/semblance/traffic/live"],
-        "post": ["/semblance/purge", "/semblance/explain", "/semblance/policies/reload", "/semblance/feedback", "/semblance/audits/reset"],
+        "get": [
+            "/livez", "/readyz", "/metrics", "/semblance/stats", "/semblance/overview", "/semblance/ledger",
+            "/semblance/traffic", "/semblance/traffic/{request_id}", "/semblance/traffic/live",
+            "/semblance/entries", "/semblance/entries/{id}", "/semblance/audits",
+            "/semblance/policies", "/semblance/policies/files", "/semblance/policies/history",
+            "/semblance/policies/history/{version}",
+        ],
+        "post": [
+            "/semblance/purge", "/semblance/explain", "/semblance/feedback", "/semblance/audits/reset",
+            "/semblance/policies/reload", "/semblance/policies/check", "/semblance/policies/restore",
+        ],
+        "put": ["/semblance/policies/files"],
         "delete": ["/semblance/entries/{id}"],
     }))
 }

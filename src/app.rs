@@ -30,7 +30,7 @@ use crate::{
         verifier::{self, MiniLmVerifier, Verifier},
     },
     metrics::Metrics,
-    policy::{PolicySet, PolicyWatch, Problem},
+    policy::{self, By, Finished, PolicyDirectory, PolicySet, PolicyWatch, Problem},
     prices::{PriceProblem, Prices},
     replay::memory::{RememberingEmbedder, RememberingVerifier},
     similarity::Similarity,
@@ -171,6 +171,7 @@ impl App {
                 "require_keys is on and no upstream has a key of its own: set api_key_env in an [upstreams.NAME]"
             );
         }
+        complete_policies(&config);
         let set = policies(&config)?;
         let certificates = config.tls.as_ref().map(Certificates::load).transpose()?;
         let tls = certificates.as_ref().map(Certificates::acceptor).transpose()?;
@@ -180,10 +181,14 @@ impl App {
         let tasks = Tasks::new();
         let gateway = build(&config, seams, set, &tasks).await?;
         let store = Arc::clone(gateway.parts().cache.store());
+        let policies = config.policies.as_ref().map(|dir| PolicyDirectory::new(dir, &config.data_dir));
+        if let Some(policies) = &policies {
+            policies.noticed(&gateway.parts().policies, By::Start, gateway.parts().clock.now()).await;
+        }
         let control = Control::new(
             Arc::clone(&gateway),
             Arc::clone(&store),
-            config.policies.clone(),
+            policies.clone(),
             config.admin_token.as_ref().map(config::Secret::expose),
         );
         let app = Self {
@@ -197,7 +202,7 @@ impl App {
             stop_admin: CancellationToken::new(),
             drain_time: config.drain,
         };
-        app.spawn_jobs(&config);
+        app.spawn_jobs(&config, policies);
         if let Some(certificates) = certificates {
             app.tasks.spawn("watch-certificates", certificates.watch(app.tasks.token().clone()));
         }
@@ -237,7 +242,7 @@ impl App {
         let _ = tokio::time::timeout(self.drain_time, idle).await;
     }
 
-    fn spawn_jobs(&self, config: &Config) {
+    fn spawn_jobs(&self, config: &Config, policies: Option<Arc<PolicyDirectory>>) {
         let stop = || self.tasks.token().clone();
         let gateway = || Arc::clone(&self.gateway);
         let store = || Arc::clone(&self.store);
@@ -249,8 +254,8 @@ impl App {
         let books = Arc::clone(&parts.traffic).keep_books(Arc::clone(&parts.embedder), stop());
         self.tasks.spawn("keep-books", books);
         self.tasks.spawn("reap", jobs::reap(gateway(), store(), config.disk_budget_bytes, stop()));
-        if let Some(dir) = &config.policies {
-            self.tasks.spawn("watch-policies", jobs::watch_policies(gateway(), dir.clone(), store(), stop()));
+        if let Some(policies) = policies {
+            self.tasks.spawn("watch-policies", jobs::watch_policies(gateway(), policies, store(), stop()));
         }
     }
 
@@ -300,6 +305,19 @@ pub async fn without_listeners(config: &Config, mut seams: Seams, tasks: &Tasks)
     let gateway = build(config, seams, set, tasks).await?;
     jobs::relearn(&gateway, gateway.parts().cache.store().as_ref()).await;
     Ok(gateway)
+}
+
+/// Completes a save of policies that a kill cut off.
+fn complete_policies(config: &Config) {
+    let Some(dir) = &config.policies else { return };
+    match policy::finish(dir) {
+        Ok(Finished::Nothing) => {}
+        Ok(Finished::Completed) => tracing::info!("a save of policies that was cut off is complete now"),
+        Ok(Finished::Abandoned) => {
+            tracing::warn!("a save of policies was cut off and the files changed since: it is given up");
+        }
+        Err(error) => tracing::error!(%error, "a save of policies was cut off and cannot be completed"),
+    }
 }
 
 fn policies(config: &Config) -> Result<PolicySet, StartError> {

@@ -9,6 +9,7 @@ mod explain;
 mod feedback;
 mod keys;
 mod output;
+mod policies;
 mod purge;
 mod replay;
 mod scratch;
@@ -49,6 +50,8 @@ enum Command {
     Demo(demo::Args),
     /// Check policy files and say in plain words what they promise.
     Check(check::Args),
+    /// Say what policies do in plain English, how two sets differ, and which were in use.
+    Policies(policies::Args),
     /// Explain whether one question's answer would be served for another, or what a running gateway would serve.
     Explain(explain::Args),
     /// Prove that the database is whole; stop the gateway first.
@@ -72,6 +75,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Policies(args) => policies::run(args),
         Command::Explain(args) => explain::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Replay(args) => replay::run(&args),

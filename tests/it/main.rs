@@ -28,6 +28,7 @@ mod ollama; // recording and replay of Ollama
 mod overload; // every stage bounded, and what happens beyond
 mod passthrough; // everything that is not cached
 mod personal_data; // kept out, or for the same question of the same credential
+mod policies; // shown in plain English, edited, kept and restored
 mod replay; // fixtures, as an evaluator replays them
 mod responses; // recording and replay of responses
 mod restart; // what survives, what does not
