@@ -116,6 +116,11 @@ impl PolicyDirectory {
         looked.await.unwrap_or_else(|| Err(vec![interrupted(&self.dir)]))
     }
 
+    /// The files in it now.
+    pub async fn texts(&self) -> Result<Texts, Vec<Problem>> {
+        off_thread(&self.dir, read).await.unwrap_or_else(|| Err(vec![interrupted(&self.dir)]))
+    }
+
     /// Writes what `order` says into the directory and puts it to use.
     pub async fn save(
         &self,

@@ -45,7 +45,7 @@ struct Step {
 /// What [`finish`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finished {
-    /// Nothing was begun.
+    /// No file was changed.
     Nothing,
     /// An edit that was cut off is whole now.
     Completed,
@@ -75,14 +75,16 @@ pub fn finish(dir: &Path) -> io::Result<Finished> {
     let Some(text) = absent(fs::read_to_string(&path))? else { return Ok(Finished::Nothing) };
     // It was whole before it had this name, so what cannot be read is not of this program.
     let steps = serde_json::from_str::<Vec<Step>>(&text).unwrap_or_default();
-    let mut is_ours = !steps.is_empty();
+    let (mut is_ours, mut is_begun) = (!steps.is_empty(), false);
     for step in &steps {
         let now = absent(fs::read_to_string(dir.join(&step.file)))?;
         is_ours &= is_plain_name(&step.file) && (now == step.before || now == step.after);
+        is_begun |= now == step.after;
     }
-    if !is_ours {
+    if !is_ours || !is_begun {
         fs::remove_file(&path)?;
-        return Ok(Finished::Abandoned);
+        // Without a first step the directory holds the old set, and nobody was told of a new one.
+        return Ok(if is_ours { Finished::Nothing } else { Finished::Abandoned });
     }
     prepare_files(dir, &steps)?;
     carry_out(dir, &steps)?;
@@ -205,15 +207,17 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_cut_off_after_any_step_is_completed() {
+    fn an_edit_cut_off_after_any_step_is_completed_and_before_the_first_is_none() {
         let (before, after) = an_edit();
         let steps = steps(&before, &after);
         for done in 0..=steps.len() {
             let dir = dir_with(&before);
             prepare(dir.path(), &steps).unwrap();
             carry_out(dir.path(), &steps[..done]).unwrap();
-            assert_eq!(finish(dir.path()).unwrap(), Finished::Completed);
-            assert_eq!(held(dir.path()), after, "cut off after {done}");
+            let (told, then) = if done == 0 { (Finished::Nothing, &before) } else { (Finished::Completed, &after) };
+            assert_eq!(finish(dir.path()).unwrap(), told, "cut off after {done}");
+            let seen: Texts = held(dir.path()).into_iter().filter(|(name, _)| !name.starts_with('.')).collect();
+            assert_eq!(seen, *then, "cut off after {done}");
             assert_eq!(finish(dir.path()).unwrap(), Finished::Nothing);
         }
     }

@@ -42,11 +42,6 @@ impl PolicyWatch {
         self.0.load_full()
     }
 
-    /// Replaces the set in use by what is in `dir` now; on any problem the old one stays.
-    pub fn reload(&self, dir: &Path) -> Result<Arc<PolicySet>, Vec<Problem>> {
-        Ok(self.replace(PolicySet::load(dir)?))
-    }
-
     /// Replaces the set in use.
     pub(super) fn replace(&self, set: PolicySet) -> Arc<PolicySet> {
         let set = Arc::new(set);

@@ -158,6 +158,36 @@ async fn a_save_made_from_older_files_is_a_conflict() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_saves_at_the_same_time_one_is_a_conflict() {
+    let gateway = start().await;
+    let base = revision(&gateway).await;
+    let edit = |text: &str| json!({"files": {"default.toml": text}, "base_revision": base});
+    let other = MINUTE.replace("1m", "2m");
+    let (one, two) = (edit(MINUTE), edit(&other));
+    let (one, two) = tokio::join!(put(&gateway, &one), put(&gateway, &two));
+    let mut statuses = [one.0, two.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 409]);
+    assert_eq!(versions(&gateway).await.len(), 2);
+    let files = gateway.admin_get("/semblance/policies/files").await;
+    assert_eq!(files["in_use"], files["revision"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_save_that_the_disk_refuses_changes_nothing_and_says_so() {
+    let gateway = start().await;
+    let before = gateway.admin_get("/semblance/policies/files").await;
+    // No file can take the place of a directory.
+    fs::create_dir(gateway.policy_file("zen.toml")).unwrap();
+    let zen = TEA.replace("tea", "zen").replace("oolong", "zen");
+    let (status, answer) = save(&gateway, json!({"default.toml": MINUTE, "zen.toml": zen})).await;
+    assert_eq!((status, reason(&answer)), (500, "policy-files"), "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().starts_with("nothing was changed: "), "{answer}");
+    assert_eq!(gateway.admin_get("/semblance/policies/files").await, before);
+    assert_eq!(versions(&gateway).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_that_lead_out_of_the_directory_are_refused() {
     let gateway = start().await;
     let outside = gateway.policy_file("..").join("outside.toml");

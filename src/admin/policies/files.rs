@@ -43,20 +43,15 @@ struct FileText {
 
 pub(in crate::admin) async fn list(State(control): Shared) -> Json<Files> {
     let in_use = control.gateway.parts().policies.current();
-    let editable = control.policies.is_some();
     let in_use_revision = in_use.revision().to_owned();
+    let editable = control.policies.is_some();
     let shown =
         |revision, files, problems| Json(Files { revision, in_use: in_use_revision, editable, files, problems });
-    match today(&control).await {
-        Ok(OnDisk { revision, set: Ok(set), .. }) => {
-            let file = |(policy, source): (&policy::Policy, &policy::Source)| FileText {
-                file: source.file.clone(),
-                category: policy.category.clone(),
-                text: source.text.clone(),
-                plain: plain(policy, &source.typed),
-            };
-            shown(revision, set.with_sources().map(file).collect(), Vec::new())
-        }
+    let Some(directory) = &control.policies else {
+        return shown(in_use.revision().to_owned(), texts(&in_use), Vec::new());
+    };
+    match directory.look().await {
+        Ok(OnDisk { revision, set: Ok(set), .. }) => shown(revision, texts(&set), Vec::new()),
         Ok(OnDisk { revision, set: Err(problems), files }) => {
             let file = |(file, text)| FileText { file, category: String::new(), text, plain: Vec::new() };
             shown(revision, files.into_iter().map(file).collect(), problems)
@@ -65,15 +60,14 @@ pub(in crate::admin) async fn list(State(control): Shared) -> Json<Files> {
     }
 }
 
-/// The files as they are now: in the directory, or those in the program.
-async fn today(control: &Control) -> Result<OnDisk, Vec<Problem>> {
-    match &control.policies {
-        Some(directory) => directory.look().await,
-        None => {
-            let set = PolicySet::shipped()?;
-            Ok(OnDisk { revision: set.revision().to_owned(), files: set.texts(), set: Ok(set) })
-        }
-    }
+fn texts(set: &PolicySet) -> Vec<FileText> {
+    let text = |(policy, source): (&policy::Policy, &policy::Source)| FileText {
+        file: source.file.clone(),
+        category: policy.category.clone(),
+        text: source.text.clone(),
+        plain: plain(policy, &source.typed),
+    };
+    set.with_sources().map(text).collect()
 }
 
 #[derive(Debug, Deserialize)]
@@ -96,8 +90,12 @@ pub(in crate::admin) struct Checked {
 /// What a save would lead to; nothing is changed.
 pub(in crate::admin) async fn check(State(control): Shared, Json(request): Json<CheckRequest>) -> Json<Checked> {
     let in_use = control.gateway.parts().policies.current();
-    let tried = match today(&control).await {
-        Ok(OnDisk { files, .. }) => tried(&control, files, request.files).await,
+    let files = match &control.policies {
+        Some(directory) => directory.texts().await,
+        None => Ok(in_use.texts()),
+    };
+    let tried = match files {
+        Ok(files) => tried(&control, files, request.files).await,
         Err(problems) => Err(problems),
     };
     Json(match tried {
