@@ -11,6 +11,7 @@ mod ledger;
 mod overview;
 mod policies;
 mod purge;
+mod simulate;
 mod stats;
 mod traffic;
 
@@ -49,6 +50,7 @@ pub struct Control {
     /// Cancelled when the listener closes: answers that have no end of their own end then.
     closing: CancellationToken,
     started: std::time::Instant,
+    simulations: simulate::Jobs,
 }
 
 impl Control {
@@ -69,6 +71,7 @@ impl Control {
             draining: AtomicBool::new(false),
             closing: CancellationToken::new(),
             started: std::time::Instant::now(),
+            simulations: simulate::Jobs::default(),
         })
     }
 
@@ -126,6 +129,9 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/semblance/traffic/live", get(traffic::live))
         .route("/semblance/traffic/{request_id}", get(traffic::show))
         .route("/semblance/ledger", get(ledger::show))
+        .route("/semblance/simulate", post(simulate::begin))
+        .route("/semblance/simulate/{job}", get(simulate::show).delete(simulate::cancel))
+        .route("/semblance/simulate/{job}/report.html", get(simulate::page))
         .route("/semblance/overview", get(overview::overview))
         .route("/semblance/audits/reset", post(audits::reset))
         .layer(middleware::from_fn_with_state(Arc::clone(&control), authorise));
@@ -151,6 +157,10 @@ enum AdminError {
     BadRequest(String),
     #[error("no such entry: it expired, was purged or replaced")]
     NoEntry,
+    #[error("no such job, or it has no report: only the last few are remembered")]
+    NoJob,
+    #[error("another simulation is running; wait for it or cancel it")]
+    Busy,
     #[error("there is no such page; the dashboard is at /")]
     NoSuchPage,
     #[error("no record of that request: none is kept, it is too old, or it was erased")]
@@ -174,6 +184,8 @@ impl IntoResponse for AdminError {
             Self::Foreign => (StatusCode::FORBIDDEN, "foreign-origin"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request"),
             Self::NoEntry => (StatusCode::NOT_FOUND, "no-entry"),
+            Self::NoJob => (StatusCode::NOT_FOUND, "no-job"),
+            Self::Busy => (StatusCode::CONFLICT, "busy"),
             Self::NoSuchPage => (StatusCode::NOT_FOUND, "no-such-page"),
             Self::NoRecord => (StatusCode::NOT_FOUND, "no-record"),
             Self::NoTrafficLog => (StatusCode::SERVICE_UNAVAILABLE, "no-traffic-log"),
@@ -254,7 +266,7 @@ async fn index() -> Json<serde_json::Value> {
         ],
         "post": [
             "/semblance/purge", "/semblance/explain", "/semblance/feedback", "/semblance/audits/reset",
-            "/semblance/policies/reload", "/semblance/policies/check", "/semblance/policies/restore",
+            "/semblance/simulate", "/semblance/policies/reload", "/semblance/policies/check", "/semblance/policies/restore",
         ],
         "put": ["/semblance/policies/files"],
         "delete": ["/semblance/entries/{id}"],

@@ -358,7 +358,7 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
     let gateway = Gateway::new(gateway::Parts {
         cache,
         embedder,
-        matcher: Matcher::new(matcher_settings(config), verifier),
+        matcher: Arc::new(Matcher::new(matcher_settings(config), verifier)),
         policies: Arc::new(PolicyWatch::new(set)),
         upstream,
         clock: seams.clock,
@@ -417,7 +417,7 @@ fn prices(config: &Config) -> Result<Prices, StartError> {
     Ok(config.prices.as_deref().map_or_else(|| Ok(Prices::shipped()), Prices::load)?)
 }
 
-async fn load_embedder(config: &Config) -> Result<Arc<dyn Embedder>, StartError> {
+pub(crate) async fn load_embedder(config: &Config) -> Result<Arc<dyn Embedder>, StartError> {
     let embedder = config.embedder.clone();
     let (workers, queue, deadline) = (embedder.threads, embedder.queue, embedder.timeout);
     let pool = PoolSettings { workers, queue, deadline, ..PoolSettings::default() };

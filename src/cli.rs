@@ -14,6 +14,7 @@ mod purge;
 mod replay;
 mod scratch;
 mod serve;
+mod simulate;
 mod tune;
 
 use std::process::ExitCode;
@@ -60,6 +61,8 @@ enum Command {
     Replay(replay::Args),
     /// Propose budgets of wrong hits per category, with what each buys on these fixtures.
     Tune(tune::Args),
+    /// Decide traffic of the past again under other policies: hits, stale answers, calls, money, wrong hits.
+    Simulate(simulate::Args),
     /// Take answers out of circulation in a running gateway.
     Purge(purge::Args),
     /// Say of a served answer that it was wrong, stale or unsafe.
@@ -80,6 +83,7 @@ pub fn run() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Tune(args) => tune::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Purge(args) => purge::run(args),
         Command::Feedback(args) => feedback::run(args),
         Command::Keys(args) => keys::run(args),

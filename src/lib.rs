@@ -57,6 +57,7 @@ pub mod prices;
 pub mod privacy;
 pub mod replay;
 pub mod similarity;
+pub mod simulate;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;

@@ -1,6 +1,6 @@
 //! Today's policies, reading them anew, and editing them with their history.
 
-mod files;
+pub(super) mod files;
 mod versions;
 
 use axum::{

@@ -24,7 +24,7 @@ use crate::{
     key::Principal,
     metrics::{FollowerStatus, InFlight, Metrics},
     outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
-    policy::{Policy, PolicyWatch},
+    policy::{Policy, PolicyWatch, Sharing},
     telemetry::{self, RequestFacts},
     traffic::{Record, Weighed},
     upstream::{BodyError, UpstreamBody, UpstreamRequest},
@@ -133,12 +133,14 @@ impl Ticket {
         self.now
     }
 
-    pub(super) fn question(&mut self, question: &Question) {
+    pub(super) fn question(&mut self, gateway: &Gateway, question: &Question) {
         question.request.model.clone_into(&mut self.model);
         // It may end in a file of replay cases, where no personal data belongs.
         self.principal = Some(question.principal);
         self.asked = question.query().filter(|_| question.personal.is_none()).map(str::to_owned);
-        self.keys = question.personal.is_none().then_some(question.own);
+        // As everybody would ask it: who asked stands beside it.
+        let told = question.personal.is_none() && self.traffic.wants_records();
+        self.keys = told.then(|| gateway.keys(question, Sharing::Shared));
         self.streamed = question.request.shape != Shape::Json;
         self.echo = question.request.echo.clone();
     }

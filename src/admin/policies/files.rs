@@ -12,7 +12,7 @@ use super::{
 use crate::{
     jobs,
     metrics::Reload,
-    policy::{self, Change, Edit, NotSaved, OnDisk, Order, PolicySet, Problem, Saved, Signed, Texts, diff, plain},
+    policy::{self, Change, Edit, NotSaved, OnDisk, Order, PolicySet, Problem, Saved, Signed, diff, plain},
 };
 
 /// Longest name and note that are kept, in characters.
@@ -90,15 +90,7 @@ pub(in crate::admin) struct Checked {
 /// What a save would lead to; nothing is changed.
 pub(in crate::admin) async fn check(State(control): Shared, Json(request): Json<CheckRequest>) -> Json<Checked> {
     let in_use = control.gateway.parts().policies.current();
-    let files = match &control.policies {
-        Some(directory) => directory.texts().await,
-        None => Ok(in_use.texts()),
-    };
-    let tried = match files {
-        Ok(files) => tried(&control, files, request.files).await,
-        Err(problems) => Err(problems),
-    };
-    Json(match tried {
+    Json(match proposed(&control, request.files).await {
         Ok(set) => Checked {
             ok: true,
             revision: set.revision().to_owned(),
@@ -113,7 +105,12 @@ pub(in crate::admin) async fn check(State(control): Shared, Json(request): Json<
     })
 }
 
-async fn tried(control: &Control, files: Texts, edit: Edit) -> Result<PolicySet, Vec<Problem>> {
+/// The set that today's files make with `edit` laid over them.
+pub(in crate::admin) async fn proposed(control: &Control, edit: Edit) -> Result<PolicySet, Vec<Problem>> {
+    let files = match &control.policies {
+        Some(directory) => directory.texts().await?,
+        None => control.gateway.parts().policies.current().texts(),
+    };
     let place = control.policies.as_ref().map_or(Path::new("policies"), |directory| directory.path()).to_owned();
     // Compiling every pattern takes longer than a request may keep a thread.
     let compiling = tokio::task::spawn_blocking(move || policy::propose(&files, &edit, &place).map(|(set, _)| set));
