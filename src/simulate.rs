@@ -162,7 +162,7 @@ async fn decide(
         }
     }
     progress(Progress { stage: "deciding", done: total, total });
-    Ok(gathering.finish([today.refreshes(), proposed.refreshes()]))
+    Ok(gathering.finish())
 }
 
 fn change(traffic: &Traffic, event: &Event, today: &Decided, proposed: &Decided) -> Change {

@@ -28,6 +28,8 @@ pub(super) struct Decided {
     pub(super) age_ms: Option<u64>,
     /// How likely the served answer is wrong.
     pub(super) wrong: f64,
+    /// It began a refresh in the background.
+    pub(super) refreshes: bool,
     waited_ms: u32,
 }
 
@@ -53,7 +55,16 @@ impl Decided {
             Outcome::Bypass(_) => (Kind::Bypass, waited_ms),
         };
         let (outcome, reason) = (outcome.label(), outcome.reason());
-        Self { outcome, reason, kind, category: category.to_owned(), age_ms: None, wrong: 0.0, waited_ms }
+        Self {
+            outcome,
+            reason,
+            kind,
+            category: category.to_owned(),
+            age_ms: None,
+            wrong: 0.0,
+            refreshes: false,
+            waited_ms,
+        }
     }
 
     pub(super) const fn told(&self) -> Told {
@@ -187,7 +198,6 @@ pub struct Report {
 struct Sums {
     side: Side,
     waits: Vec<u32>,
-    priced: bool,
 }
 
 impl Sums {
@@ -208,6 +218,10 @@ impl Sums {
         if matches!(decided.kind, Kind::Miss | Kind::Bypass) {
             self.call((event.input, event.output), cost);
         }
+        if decided.refreshes {
+            self.side.refreshes += 1;
+            self.call((event.input, event.output), cost);
+        }
     }
 
     fn call(&mut self, (input, output): (u32, u32), cost: Option<f64>) {
@@ -215,10 +229,7 @@ impl Sums {
         self.side.upstream_calls += 1;
         self.side.tokens += tokens;
         match cost {
-            Some(usd) => {
-                self.priced = true;
-                *self.side.cost_usd.get_or_insert(0.0) += usd;
-            }
+            Some(usd) => *self.side.cost_usd.get_or_insert(0.0) += usd,
             None => self.side.unpriced_tokens += tokens,
         }
     }
@@ -312,17 +323,8 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    /// The report; `refreshes` are each side's background calls.
-    pub(super) fn finish(mut self, refreshes: [Vec<(u32, u32, u32, bool)>; 2]) -> Report {
-        for (side, calls) in refreshes.into_iter().enumerate() {
-            for (model, input, output, counted) in calls {
-                let cost = self.cost(model, (input, output), counted);
-                if let Some(sums) = self.total.get_mut(side) {
-                    sums.call((input, output), cost);
-                    sums.side.refreshes += 1;
-                }
-            }
-        }
+    /// The report.
+    pub(super) fn finish(self) -> Report {
         let notes = notes(self.traffic);
         let [today, proposed] = self.total.map(Sums::finish);
         let categories = self.categories.into_iter().map(|(category, sums)| {

@@ -31,6 +31,7 @@ struct Line {
     reason: Option<String>,
     status: Option<u16>,
     request_id: Option<String>,
+    personal: bool,
 }
 
 /// What a line is refused for.
@@ -90,6 +91,8 @@ pub struct Event {
     pub answer_ms: u32,
     /// Its answer could be kept.
     pub storable: bool,
+    /// It holds personal data, so its words are not known.
+    pub personal: bool,
     /// What no policy changes.
     pub fixed: Fixed,
 }
@@ -182,6 +185,7 @@ impl Traffic {
             reason: Some(record.reason.into_owned()),
             status: Some(record.status),
             request_id: Some(record.request_id),
+            personal: record.personal,
             at_ms: None,
             at: None,
         };
@@ -216,6 +220,7 @@ impl Traffic {
             output: small(line.output_tokens.unwrap_or(0)),
             counted,
             answer_ms: line.answer_ms.map_or(ANSWER_MS, small),
+            personal: line.personal,
             storable: line.status.is_none_or(|status| status == 200),
             fixed,
         };

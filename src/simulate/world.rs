@@ -85,7 +85,8 @@ pub(super) struct World<'a> {
     policies: &'a PolicySet,
     examples: &'a Examples,
     sharings: Vec<Sharing>,
-    told: HashMap<(Option<u32>, Option<u32>), Told>,
+    /// By text, named category and whether it holds personal data.
+    told: HashMap<(Option<u32>, Option<u32>, bool), Told>,
     entries: HashMap<u64, Stored>,
     exact: HashMap<Place, u64>,
     /// An accepted wording, the p it was accepted with.
@@ -96,7 +97,6 @@ pub(super) struct World<'a> {
     on_the_way: HashMap<u64, Coming>,
     refreshed: HashMap<Place, i64>,
     next_id: u64,
-    refreshes: Vec<(u32, u32, u32, bool)>,
 }
 
 impl std::fmt::Debug for World<'_> {
@@ -121,13 +121,7 @@ impl<'a> World<'a> {
             on_the_way: HashMap::new(),
             refreshed: HashMap::new(),
             next_id: 1,
-            refreshes: Vec::new(),
         }
-    }
-
-    /// Background refreshes: model, prompt and completion tokens, and whether those are known.
-    pub(super) fn refreshes(&self) -> Vec<(u32, u32, u32, bool)> {
-        self.refreshes.clone()
     }
 
     /// What becomes of a request, in the order of time.
@@ -193,6 +187,22 @@ impl<'a> World<'a> {
         self.entries.insert(id, stored);
     }
 
+    /// Takes out the entry at this place when nothing can be served from it any more, as the gateway's reaping does. True
+    /// when it did.
+    fn reap(&mut self, place: &Place, now: i64) -> bool {
+        let Some(id) = self.exact.get(place).copied() else { return false };
+        let gone = self.entries.get(&id).is_none_or(|entry| {
+            let lifetimes = entry.policy.freshness;
+            let longest = lifetimes.ttl.saturating_add(lifetimes.longest_stale());
+            Timestamp::from_millis(now).since(Timestamp::from_millis(entry.generated_at)) > longest
+        });
+        if gone {
+            self.exact.remove(place);
+            self.forget(id);
+        }
+        gone
+    }
+
     fn forget(&mut self, id: u64) {
         self.index.remove(EntryId(id));
         for alias in self.entries.remove(&id).into_iter().flat_map(|stored| stored.aliases) {
@@ -206,7 +216,7 @@ impl<'a> World<'a> {
         // What the gateway found by itself is found again, perhaps otherwise under other rules; without the words there is
         // nothing to find it by.
         let named = event.category.filter(|_| !event.recorded || event.text.is_none());
-        let key = (event.text, named);
+        let key = (event.text, named, event.personal);
         if let Some(told) = self.told.get(&key) {
             return told.clone();
         }
@@ -223,9 +233,11 @@ impl<'a> World<'a> {
             class.policy = Arc::clone(policy);
             class.freshness = policy.freshness;
         }
+        let privacy = class.policy.privacy;
         let told = Told {
             by_rules: (rules.decided || rules.volatile.is_some()).then_some(rules.freshness),
-            treatment: class.policy.privacy.of_question(privacy::worst(query)),
+            // Of what kind it was, a record does not say.
+            treatment: if event.personal { privacy.questions } else { privacy.of_question(privacy::worst(query)) },
             class,
         };
         self.told.insert(key, told.clone());
@@ -233,10 +245,13 @@ impl<'a> World<'a> {
     }
 
     /// By fingerprint, in every scope that some policy allows.
-    fn look_up_exact(&self, event: &Event, told: &Told) -> Result<Served, MissReason> {
+    fn look_up_exact(&mut self, event: &Event, told: &Told) -> Result<Served, MissReason> {
         let mut miss = MissReason::Empty;
-        for sharing in &self.sharings {
+        for sharing in &self.sharings.clone() {
             let place = place(event, *sharing);
+            if self.reap(&place, event.at_ms) {
+                miss = MissReason::Expired;
+            }
             let alias = || self.aliases.get(&place).map(|(id, p)| (*id, HitKind::Alias, *p));
             let found = self.exact.get(&place).map(|id| (*id, HitKind::Exact, 1.0)).or_else(alias);
             let Some((id, kind, p)) = found else { continue };
@@ -334,17 +349,16 @@ impl<'a> World<'a> {
     fn serve(&mut self, event: &Event, told: &Told, served: Served) -> Decided {
         let Served { kind, p, age: Age { age, stale } } = served;
         let outcome = if stale { Outcome::StaleHit(kind, StaleWhy::WhileRevalidate) } else { Outcome::Hit(kind) };
-        if stale {
-            let flight = place(event, Sharing::Credential);
-            let again = self.refreshed.get(&flight).is_none_or(|until| *until <= event.at_ms);
-            if again && !self.flights.contains_key(&flight) {
-                self.refreshed.insert(flight, event.at_ms + REFRESH_AGAIN_MS);
-                self.refreshes.push((event.model, event.input, event.output, event.counted));
-                self.take_off(event, told);
-            }
+        let flight = place(event, Sharing::Credential);
+        let again = self.refreshed.get(&flight).is_none_or(|until| *until <= event.at_ms);
+        let refreshes = stale && again && !self.flights.contains_key(&flight);
+        if refreshes {
+            self.refreshed.insert(flight, event.at_ms + REFRESH_AGAIN_MS);
+            self.take_off(event, told);
         }
         let mut decided = Decided::new(outcome, &told.class.policy.category, 0);
         decided.age_ms = Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        decided.refreshes = refreshes;
         decided.wrong = if kind == HitKind::Exact { 0.0 } else { 1.0 - f64::from(p) };
         decided
     }

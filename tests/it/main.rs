@@ -33,6 +33,7 @@ mod replay; // fixtures, as an evaluator replays them
 mod responses; // recording and replay of responses
 mod restart; // what survives, what does not
 mod same_meaning; // joining a running fetch by meaning
+mod simulate;
 mod tidy;
 mod traffic; // rules of the house, held against the source
 mod upstreams; // named ones, their fallbacks and keys
