@@ -13,7 +13,7 @@ pub mod request;
 mod world;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -29,16 +29,15 @@ use self::{
 };
 use crate::{
     embed::{EmbedError, Embedder},
-    matcher::Matcher,
+    matcher::{Matcher, verifier::Verifier},
     policy::{Examples, PolicySet},
     prices::Prices,
+    replay::memory::RememberingVerifier,
     similarity::Embedding,
 };
 
-/// Texts given to the embedder at once: enough to keep its workers busy, few enough for its queue.
-const EMBEDDED_AT_ONCE: usize = 64;
-/// Requests between two words of progress.
-const STEP: usize = 2048;
+/// Requests between two words of progress, and looked ahead at for pairs to verify.
+const STEP: usize = 1024;
 
 /// What a simulation is made of.
 #[derive(Debug, Clone)]
@@ -49,8 +48,10 @@ pub struct Setup {
     pub proposed: Arc<PolicySet>,
     /// Text to vector.
     pub embedder: Arc<dyn Embedder>,
-    /// The hit decision. Its verifier should remember: each pair is asked about often.
+    /// The hit decision.
     pub matcher: Arc<Matcher>,
+    /// Texts embedded, and pairs verified, at the same time; in a gateway that serves, few.
+    pub parallel: usize,
     /// What calls cost.
     pub prices: Prices,
     /// Changed decisions that the report lists; all are counted.
@@ -92,8 +93,21 @@ pub async fn run(
     let mut known = HashMap::new();
     let today = examples(&setup.today, setup.embedder.as_ref(), &mut known).await?;
     let proposed = examples(&setup.proposed, setup.embedder.as_ref(), &mut known).await?;
-    let vectors = embed(traffic, setup.embedder.as_ref(), cancel, &mut progress).await?;
-    let shared = Shared { traffic, vectors: &vectors, matcher: &setup.matcher, verdicts: HashMap::new() };
+    let vectors = embed(traffic, setup, cancel, &mut progress).await?;
+    let verifier = setup.matcher.verifier().map(|verifier| {
+        let remembering: Arc<dyn Verifier> = Arc::new(RememberingVerifier::new(Arc::clone(verifier)));
+        remembering
+    });
+    // Each pair is asked about often: ahead, by either side, and under other terms.
+    let matcher = Arc::new(Matcher::new(*setup.matcher.settings(), verifier));
+    let shared = Shared {
+        traffic,
+        vectors: &vectors,
+        matcher: &matcher,
+        screened: HashMap::new(),
+        verdicts: HashMap::new(),
+        verified: HashSet::new(),
+    };
     decide(shared, [World::new(&setup.today, &today), World::new(&setup.proposed, &proposed)], setup, cancel, progress)
         .await
 }
@@ -118,18 +132,18 @@ async fn examples(
 /// The vectors of the distinct texts, in their order; `None` for those that have none (too long, a failure).
 async fn embed(
     traffic: &Traffic,
-    embedder: &dyn Embedder,
+    setup: &Setup,
     cancel: &AtomicBool,
     progress: &mut (impl FnMut(Progress) + Send),
 ) -> Result<Vec<Option<Embedding>>, SimulateError> {
     let texts = traffic.texts();
     let total = texts.len() as u64;
     let mut vectors = Vec::with_capacity(texts.len());
-    for some in texts.chunks(EMBEDDED_AT_ONCE) {
+    for some in texts.chunks(setup.parallel.max(1)) {
         if cancel.load(Ordering::Relaxed) {
             return Err(SimulateError::Cancelled);
         }
-        let making: Vec<_> = some.iter().map(|text| embedder.embed(text)).collect();
+        let making: Vec<_> = some.iter().map(|text| setup.embedder.embed(text)).collect();
         vectors.extend(join_all(making).await.into_iter().map(Result::ok));
         progress(Progress { stage: "embedding", done: vectors.len() as u64, total });
     }
@@ -146,23 +160,37 @@ async fn decide(
     let traffic = shared.traffic;
     let total = traffic.events().len() as u64;
     let mut gathering = Gathering::new(traffic, setup.prices.clone());
-    for (number, event) in traffic.events().iter().enumerate() {
-        if number.is_multiple_of(STEP) {
-            if cancel.load(Ordering::Relaxed) {
-                return Err(SimulateError::Cancelled);
-            }
-            progress(Progress { stage: "deciding", done: number as u64, total });
-            tokio::task::yield_now().await;
+    for (step, events) in traffic.events().chunks(STEP).enumerate() {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(SimulateError::Cancelled);
         }
-        let now = today.decide(event, &mut shared).await;
-        let then = proposed.decide(event, &mut shared).await;
-        gathering.add(event, &now, &then);
-        if now.outcome != then.outcome {
-            gathering.changed(setup.changes_listed, || change(traffic, event, &now, &then));
+        progress(Progress { stage: "deciding", done: (step * STEP) as u64, total });
+        let mut pairs = today.foresee(events, &mut shared);
+        pairs.extend(proposed.foresee(events, &mut shared));
+        verify_ahead(&shared, pairs, setup.parallel).await;
+        for event in events {
+            let now = today.decide(event, &mut shared).await;
+            let then = proposed.decide(event, &mut shared).await;
+            gathering.add(event, &now, &then);
+            if now.outcome != then.outcome {
+                gathering.changed(setup.changes_listed, || change(traffic, event, &now, &then));
+            }
         }
     }
     progress(Progress { stage: "deciding", done: total, total });
     Ok(gathering.finish())
+}
+
+/// Fills the verifier's memory, several pairs at a time: one after the other would leave a core idle.
+async fn verify_ahead(shared: &Shared<'_>, pairs: HashSet<(u32, u32)>, parallel: usize) {
+    let Some(verifier) = shared.matcher.verifier() else { return };
+    let pairs: Vec<(u32, u32)> = pairs.into_iter().collect();
+    for some in pairs.chunks(parallel.max(1)) {
+        let text = |number: u32| shared.traffic.text(number);
+        let asking: Vec<_> = some.iter().map(|(cached, asked)| verifier.verify(text(*cached), text(*asked))).collect();
+        // What failed is asked again when it is decided.
+        join_all(asking).await;
+    }
 }
 
 fn change(traffic: &Traffic, event: &Event, today: &Decided, proposed: &Decided) -> Change {

@@ -143,6 +143,8 @@ pub(super) async fn begin(
         embedder: Arc::clone(&parts.embedder),
         matcher: Arc::clone(&parts.matcher),
         prices: parts.traffic.prices().clone(),
+        // Requests that are being answered come first.
+        parallel: 1,
         changes_listed: CHANGES,
     };
     let begun = Begun { job: job.name.clone() };

@@ -20,7 +20,6 @@ use crate::{
     matcher::Matcher,
     policy::PolicySet,
     prices::Prices,
-    replay::memory::RememberingVerifier,
     simulate::{
         self, Progress, Setup, html,
         report::{Report, Side},
@@ -31,6 +30,8 @@ use crate::{
 
 /// A busy machine must not turn hits into misses here.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Texts and pairs in work at the same time: enough for every worker, few enough for their queues.
+const PARALLEL: usize = 64;
 /// Records read from a gateway's file at a time.
 const PAGE: usize = 10_000;
 /// Bad lines that are named.
@@ -106,16 +107,14 @@ async fn simulate(args: &Args) -> anyhow::Result<Report> {
     let mut config = serve::usable(Config::defaults())?;
     config.embedder.timeout = PATIENCE;
     config.embedder.queue = usize::MAX >> 1;
-    let verifier = app::load_verifier(&config).await?.map(|verifier| {
-        let remembering: Arc<dyn crate::matcher::verifier::Verifier> = Arc::new(RememberingVerifier::new(verifier));
-        remembering
-    });
+    let verifier = app::load_verifier(&config).await?;
     let setup = Setup {
         today: policies(args.today.as_deref())?,
         proposed: policies(args.policies.as_deref())?,
         embedder: app::load_embedder(&config).await?,
         matcher: Arc::new(Matcher::new(app::matcher_settings(&config), verifier)),
         prices: args.prices.as_deref().map_or_else(|| Ok(Prices::shipped()), Prices::load)?,
+        parallel: PARALLEL,
         changes_listed: args.limit_changes,
     };
     let bar = bar();

@@ -58,6 +58,7 @@ async fn simulated(traffic: &Traffic, today: &Arc<PolicySet>, proposed: &Arc<Pol
         embedder: Arc::new(embedder),
         matcher: Arc::new(Matcher::new(app::matcher_settings(&Config::defaults().unwrap()), Some(verifier))),
         prices: Prices::shipped(),
+        parallel: 4,
         changes_listed: 10,
     };
     run(traffic, &setup, &AtomicBool::new(false), |_| {}).await.unwrap()
@@ -143,6 +144,7 @@ async fn a_simulation_can_be_cancelled() {
         embedder: Arc::new(ScriptedEmbedder::new()),
         matcher: Arc::new(Matcher::new(app::matcher_settings(&Config::defaults().unwrap()), None)),
         prices: Prices::none(),
+        parallel: 4,
         changes_listed: 0,
     };
     let cancelled = run(&traffic, &setup, &AtomicBool::new(true), |_| {}).await;

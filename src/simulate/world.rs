@@ -5,7 +5,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BinaryHeap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -21,7 +21,7 @@ use crate::{
     index::partitions::{Partitions, Settings},
     index::segmented::DEFAULT_SEAL_AT,
     key::Partition,
-    matcher::{Asked, Matcher, Terms, guard},
+    matcher::{Asked, Judgement, Matcher, Terms, calibration::PSame, guard},
     outcome::{BypassReason, HitKind, MissReason, Outcome, StaleWhy},
     policy::{Classification, Examples, Facts, PersonalData, Policy, PolicySet, Sharing, Tier, Write},
     privacy,
@@ -38,9 +38,16 @@ pub(super) struct Shared<'a> {
     /// Of each distinct text.
     pub(super) vectors: &'a [Option<Embedding>],
     pub(super) matcher: &'a Arc<Matcher>,
-    /// What was judged: (cached text, asked text, terms) to p, or why it was refused.
-    pub(super) verdicts: HashMap<(u32, u32, [u64; 2]), Result<f32, MissReason>>,
+    /// What the guard said of a pair under terms.
+    pub(super) screened: HashMap<Weighing, Judgement>,
+    /// What was decided about it: p, or why it was refused.
+    pub(super) verdicts: HashMap<Weighing, Result<f32, MissReason>>,
+    /// Pairs whose p is known.
+    pub(super) verified: HashSet<(u32, u32)>,
 }
+
+/// Cached text, asked text, and the terms: budget of wrong hits and cost of one.
+type Weighing = (u32, u32, [u64; 2]);
 
 /// Where an entry is found: who may see it, what shapes its answer, and the question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -287,10 +294,20 @@ impl<'a> World<'a> {
             let parents = entry.policy.freshness;
             let terms = Terms::of(&class.policy, None).tightened(&entry.policy);
             let kind = HitKind::Semantic(candidate.similarity);
+            let weighing = weighing(cached, text, &terms);
+            // Cheap checks first, the verifier last, as in the gateway.
+            let screened = shared.screen(weighing, candidate.similarity, &terms);
             let usable = self.usable(event, candidate.id.0, (kind, class.policy.reuse.scope), Some(class.freshness));
-            let judged = shared.judge(cached, text, candidate.similarity, &terms).await;
-            let refused = match (judged, usable) {
-                (Ok(p), Ok(age)) => {
+            let judged = match (screened, usable) {
+                (Some(why), _) | (None, Err(why)) => Err(why),
+                (None, Ok(age)) => {
+                    let judged = shared.verify(weighing).await;
+                    verified += usize::from(shared.verified.contains(&(cached, text)));
+                    judged.map(|p| (p, age))
+                }
+            };
+            let refused = match judged {
+                Ok((p, age)) => {
                     if parents.tightened(class.freshness) == parents
                         && let Some(entry) = self.entries.get_mut(&candidate.id.0)
                     {
@@ -299,15 +316,50 @@ impl<'a> World<'a> {
                     }
                     return Ok(Served { kind, p, age });
                 }
-                (Err(why), _) | (Ok(_), Err(why)) => why,
+                Err(why) => why,
             };
             refusal = if refusal == MissReason::Empty { refused } else { refusal };
-            verified += usize::from(matches!(judged, Ok(_) | Err(MissReason::VerifierRejected)));
             if verified >= settings.verified {
                 break;
             }
         }
         Err(refusal)
+    }
+
+    /// Pairs that these requests will have to be verified for, as far as what is stored now tells.
+    pub(super) fn foresee(&mut self, events: &[Event], shared: &mut Shared<'_>) -> HashSet<(u32, u32)> {
+        let settings = *shared.matcher.settings();
+        let mut pairs = HashSet::new();
+        for event in events.iter().filter(|event| event.fixed == Fixed::No) {
+            let told = self.tell(event, shared);
+            let class = &told.class;
+            let place = place(event, class.policy.reuse.scope);
+            let known = self.exact.contains_key(&place) || self.aliases.contains_key(&place);
+            let Some((text, vector)) = event.text.and_then(|text| Some((text, shared.vector(text)?))) else { continue };
+            if known || class.is_never_cached() || !may_match(&told, event, shared) {
+                continue;
+            }
+            let candidates = self.index.search(place.partition_key(), vector, settings.candidates, settings.floor);
+            let mut wanted = 0;
+            for candidate in candidates {
+                let Some(entry) = self.entries.get(&candidate.id.0) else { continue };
+                let Some(cached) = entry.text else { continue };
+                let terms = Terms::of(&class.policy, None).tightened(&entry.policy);
+                let kind = HitKind::Semantic(candidate.similarity);
+                let scope = class.policy.reuse.scope;
+                let usable = self.usable(event, candidate.id.0, (kind, scope), Some(class.freshness)).is_ok();
+                if usable && shared.screen(weighing(cached, text, &terms), candidate.similarity, &terms).is_none() {
+                    if !shared.verified.contains(&(cached, text)) {
+                        pairs.insert((cached, text));
+                    }
+                    wanted += 1;
+                }
+                if wanted >= settings.verified {
+                    break;
+                }
+            }
+        }
+        pairs
     }
 
     /// Whether an entry may be served to this question now, and its age.
@@ -431,23 +483,32 @@ impl<'a> Shared<'a> {
         self.vectors.get(text as usize)?.as_ref()
     }
 
-    /// p, or why the pair is refused.
-    async fn judge(
-        &mut self,
-        cached: u32,
-        asked: u32,
-        similarity: Similarity,
-        terms: &Terms,
-    ) -> Result<f32, MissReason> {
-        let key = (cached, asked, [terms.max_wrong_hits.to_bits(), terms.cost_of_wrong_usd.unwrap_or(0.0).to_bits()]);
-        if let Some(verdict) = self.verdicts.get(&key) {
+    /// Why the guard or the similarity refuses the pair, if they do.
+    fn screen(&mut self, weighing: Weighing, similarity: Similarity, terms: &Terms) -> Option<MissReason> {
+        let (cached, asked, _) = weighing;
+        let screened = self.screened.entry(weighing).or_insert_with(|| {
+            self.matcher.screen(self.traffic.text(cached), &Asked::new(self.traffic.text(asked)), similarity, terms)
+        });
+        screened.refused
+    }
+
+    /// p of a pair that passed, or why it is refused.
+    async fn verify(&mut self, weighing: Weighing) -> Result<f32, MissReason> {
+        if let Some(verdict) = self.verdicts.get(&weighing) {
             return *verdict;
         }
-        let (cached, asked) = (self.traffic.text(cached), self.traffic.text(asked));
-        let judgement = self.matcher.judge(cached, &Asked::new(asked), similarity, terms).await;
-        let p = judgement.p_same.map_or(similarity.get(), crate::matcher::calibration::PSame::get);
-        let verdict = judgement.refused.map_or(Ok(p), Err);
-        self.verdicts.insert(key, verdict);
+        let (cached, asked, _) = weighing;
+        let Some(screened) = self.screened.get(&weighing).cloned() else { return Err(MissReason::VerifierDown) };
+        let similarity = screened.similarity.get();
+        let words = Asked::new(self.traffic.text(asked));
+        let judgement = self.matcher.verify(screened, self.traffic.text(cached), &words, None).await;
+        let verdict = judgement.refused.map_or(Ok(judgement.p_same.map_or(similarity, PSame::get)), Err);
+        self.verified.insert((cached, asked));
+        self.verdicts.insert(weighing, verdict);
         verdict
     }
+}
+
+fn weighing(cached: u32, asked: u32, terms: &Terms) -> Weighing {
+    (cached, asked, [terms.max_wrong_hits.to_bits(), terms.cost_of_wrong_usd.unwrap_or(0.0).to_bits()])
 }
