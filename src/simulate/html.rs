@@ -167,3 +167,6 @@ fn notes(report: &Report) -> String {
     let notes: String = report.notes.iter().map(|note| format!("<li>{}</li>", escaped(note))).collect();
     format!("<section><h2>What this rests on</h2><ol>{notes}</ol></section>")
 }
+
+#[cfg(test)]
+mod tests;
