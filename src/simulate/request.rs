@@ -7,7 +7,7 @@ use std::{collections::HashMap, io::BufRead};
 
 use serde::Deserialize;
 
-use crate::traffic::Record;
+use crate::{privacy, traffic::Record};
 
 /// What an answer is taken to have taken when nobody says.
 const ANSWER_MS: u32 = 1000;
@@ -248,9 +248,9 @@ impl Traffic {
         &self.events
     }
 
-    /// The distinct texts.
-    pub fn texts(&self) -> &[String] {
-        &self.texts.all
+    /// The distinct texts as an embedder, which may be elsewhere, is shown them: personal data masked.
+    pub fn masked_texts(&self) -> Vec<String> {
+        self.texts.all.iter().map(|text| privacy::masked(text)).collect()
     }
 
     /// A text.
@@ -302,6 +302,16 @@ mod tests {
         assert_eq!(traffic.events().len(), 1, "the last one is read all the same");
         assert!(matches!(bad[0], (1, BadLine::Malformed(_))), "{bad:?}");
         assert_eq!(bad[1..], [(2, BadLine::FarTime(i64::MAX)), (3, BadLine::FarTime(i64::MIN))]);
+    }
+
+    #[test]
+    fn what_an_embedder_is_shown_holds_no_personal_data_and_each_text_once() {
+        let line = |at: u8, text: &str| format!("{{\"at_ms\":{at},\"query\":\"{text}\"}}\n");
+        let (traffic, _) = read(&[line(1, "Mail jane.doe@gmail.com"), line(2, "Why?"), line(3, "Why?")].concat());
+        let shown = traffic.masked_texts();
+        assert_eq!(shown.len(), 2);
+        assert!(shown[0].starts_with("Mail ") && !shown[0].contains("jane"), "{shown:?}");
+        assert_eq!(traffic.text(0), "Mail jane.doe@gmail.com", "what decides sees all of it");
     }
 
     #[test]

@@ -6,10 +6,12 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use semblance::store::encryption::EncryptionKey;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{DEFAULT, FAQ};
+use super::{DEFAULT, FAQ, POLICIES};
+use crate::harness::Setup;
 
 fn write(dir: &Path, name: &str, text: &str) -> String {
     let path = dir.join(name);
@@ -40,6 +42,7 @@ fn simulate(args: &[&str], stdin: &str) -> Output {
         .arg("simulate")
         .args(args)
         .env_remove("SEMBLANCE_PRICES")
+        .env_remove("SEMBLANCE_ENCRYPTION_KEY")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -107,4 +110,26 @@ fn what_cannot_be_simulated_is_said_with_what_to_do() {
     let bad = Path::new(&bad).parent().unwrap().to_str().unwrap();
     let told = refused(&["-", "--policies", bad], &traffic("Why?"));
     assert!(told.contains("default.toml:3: freshness.ttl"), "{told}");
+}
+
+#[tokio::test]
+async fn what_a_gateway_recorded_is_read_from_its_directory_with_its_key() {
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let setup = Setup::new().policies(POLICIES).config(|config| {
+        config.traffic.record = true;
+        config.encryption_key = Some(EncryptionKey::parse(KEY).unwrap());
+    });
+    let gateway = setup.start().await;
+    for _ in 0..2 {
+        gateway.ask("How do I reset my password?").await;
+    }
+    let (config, _dir) = gateway.stop().await;
+    let place = config.data_dir.to_str().unwrap().to_owned();
+    let (_policies, today, _) = policies();
+    let args = ["--data-dir", &place, "--today", &today, "--policies", &today, "--json"];
+    let output = simulate(&[&args[..], &["--encryption-key", KEY]].concat(), "");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    assert_eq!((&report["requests"], &report["categories"][0]["category"]), (&json!(2), &json!("faq")));
+    assert_eq!(report["changes_total"], 0);
+    assert!(refused(&args, "").contains("key"), "without it nothing is read");
 }

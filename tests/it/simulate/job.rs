@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{POLICIES, simulated};
 use crate::harness::{Setup, SharedMiniLm, TestGateway, eventually};
 
-/// Embeds, but one text only once the gate is open, and panics over another.
+/// Embeds, but one text only once the gate is open, and panics over what it must not see.
 #[derive(Debug)]
 struct Moody {
     model: Arc<SharedMiniLm>,
@@ -21,13 +21,13 @@ struct Moody {
 }
 
 const SLOW: &str = "What takes its time?";
-const FATAL: &str = "What ends it all?";
+const FATAL: &str = "zanzibar";
 
 impl Embedder for Moody {
     fn embed(&self, text: &str) -> BoxFuture<'_, Result<Embedding, EmbedError>> {
         let text = text.to_owned();
         Box::pin(async move {
-            assert!(text != FATAL, "as the test wants it");
+            assert!(!text.contains(FATAL), "as the test wants it");
             if text == SLOW {
                 self.gate.passed().await;
             }
@@ -87,11 +87,18 @@ async fn one_runs_at_a_time_and_a_cancelled_one_makes_room() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_panics_has_failed_and_makes_room() {
     let (gateway, _gate) = moody().await;
-    assert_eq!(begin(&gateway, FATAL).await.0, 202);
+    assert_eq!(begin(&gateway, "Who has seen zanzibar?").await.0, 202);
     let told = ended(&gateway, "s1").await;
     assert_eq!(told["state"], "failed", "{told}");
     assert!(told["error"].as_str().unwrap().contains("log"), "{told}");
     assert_eq!(begin(&gateway, "Another?").await.0, 202);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedder_sees_no_personal_data_of_traffic_that_was_brought_along() {
+    let (gateway, _gate) = moody().await;
+    assert_eq!(begin(&gateway, "Mail the invoice to zanzibar@gmail.com please").await.0, 202);
+    assert_eq!(ended(&gateway, "s1").await["state"], "done");
 }
 
 #[tokio::test]
