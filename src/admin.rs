@@ -22,7 +22,7 @@ use std::sync::{
 
 use axum::{
     Json, Router,
-    extract::{Request, State},
+    extract::{DefaultBodyLimit, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -129,7 +129,7 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/semblance/traffic/live", get(traffic::live))
         .route("/semblance/traffic/{request_id}", get(traffic::show))
         .route("/semblance/ledger", get(ledger::show))
-        .route("/semblance/simulate", post(simulate::begin))
+        .route("/semblance/simulate", post(simulate::begin).layer(DefaultBodyLimit::max(simulate::LONGEST)))
         .route("/semblance/simulate/{job}", get(simulate::show).delete(simulate::cancel))
         .route("/semblance/simulate/{job}/report.html", get(simulate::page))
         .route("/semblance/overview", get(overview::overview))
@@ -263,12 +263,13 @@ async fn index() -> Json<serde_json::Value> {
             "/semblance/entries", "/semblance/entries/{id}", "/semblance/audits",
             "/semblance/policies", "/semblance/policies/files", "/semblance/policies/history",
             "/semblance/policies/history/{version}",
+            "/semblance/simulate/{job}", "/semblance/simulate/{job}/report.html",
         ],
         "post": [
             "/semblance/purge", "/semblance/explain", "/semblance/feedback", "/semblance/audits/reset",
             "/semblance/simulate", "/semblance/policies/reload", "/semblance/policies/check", "/semblance/policies/restore",
         ],
         "put": ["/semblance/policies/files"],
-        "delete": ["/semblance/entries/{id}"],
+        "delete": ["/semblance/entries/{id}", "/semblance/simulate/{job}"],
     }))
 }

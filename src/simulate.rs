@@ -5,7 +5,8 @@
 //!
 //! # What is not simulated
 //! Failing upstreams (and so stale-if-error), refreshes ahead of time, joining a running fetch by meaning, purges and
-//! eviction, audits and trips, and what a request asked of the cache in headers. The report says so where it matters.
+//! eviction, audits and trips, whom a policy trusts to write, and what a request asked of the cache in headers. Texts are
+//! embedded with personal data masked, also where a policy allows it. The report says so where it matters.
 
 pub mod html;
 pub mod report;
@@ -136,7 +137,7 @@ async fn embed(
     cancel: &AtomicBool,
     progress: &mut (impl FnMut(Progress) + Send),
 ) -> Result<Vec<Option<Embedding>>, SimulateError> {
-    let texts = traffic.texts();
+    let texts = traffic.masked_texts();
     let total = texts.len() as u64;
     let mut vectors = Vec::with_capacity(texts.len());
     for some in texts.chunks(setup.parallel.max(1)) {

@@ -20,13 +20,16 @@ use super::{AdminError, Shared, policies::files, traffic::log};
 use crate::{
     clock::Timestamp,
     policy::{Edit, Problem},
-    simulate::{self, Progress, Setup, html, report::Report, request::Traffic},
-    store::traffic::TrafficLog,
+    simulate::{self, Progress, Setup, SimulateError, html, report::Report, request::Traffic},
+    store::{StoreError, traffic::TrafficLog},
 };
+
+/// The longest request, in bytes: some hundred thousand lines of traffic brought along.
+pub(super) const LONGEST: usize = 32 << 20;
 
 /// Jobs remembered.
 const REMEMBERED: usize = 4;
-/// Recorded requests looked at, unless asked otherwise.
+/// Recorded requests looked at, at most.
 const REQUESTS: usize = 1_000_000;
 /// Records read at a time.
 const PAGE: usize = 5000;
@@ -41,7 +44,7 @@ pub(super) struct SimulateRequest {
     files: Edit,
     /// Recorded requests of this moment or later.
     since_ms: Option<i64>,
-    /// At most so many recorded requests.
+    /// At most so many recorded requests, a million without it.
     limit: Option<usize>,
     /// Traffic as JSON lines, in the place of what is recorded.
     traffic: Option<String>,
@@ -80,6 +83,28 @@ impl Job {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
         self.done.store(done, Ordering::Relaxed);
         self.total.store(total, Ordering::Relaxed);
+    }
+}
+
+/// Ends a job whatever ends it, a panic or a stop included: one that seemed to run for ever would keep out all others.
+#[derive(Debug)]
+struct Ending(Arc<Job>);
+
+impl Ending {
+    fn with(&self, result: Result<Report, NotSimulated>) {
+        *self.0.state() = match result {
+            Ok(report) => Done::Report(Box::new(report)),
+            Err(error) => Done::Failed(error.to_string()),
+        };
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        if matches!(*state, Done::Running) {
+            *state = Done::Failed("it ended before its time; the gateway's log says why".to_owned());
+        }
     }
 }
 
@@ -131,9 +156,13 @@ pub(super) async fn begin(
         Ok(set) => Arc::new(set),
         Err(problems) => return Ok(refused(&problems)),
     };
-    let traffic = match traffic {
-        Some(lines) => imported(&lines)?,
-        None => recorded(log(&control)?, since_ms, limit.unwrap_or(REQUESTS)).await?,
+    let source = match traffic {
+        Some(lines) => Source::Brought(imported(lines).await?),
+        None => Source::Recorded {
+            log: Arc::clone(log(&control)?),
+            since: Timestamp::from_millis(since_ms.unwrap_or(i64::MIN)),
+            limit: limit.unwrap_or(REQUESTS).min(REQUESTS),
+        },
     };
     let job = control.simulations.begin().ok_or(AdminError::Busy)?;
     let parts = control.gateway.parts();
@@ -148,16 +177,19 @@ pub(super) async fn begin(
         changes_listed: CHANGES,
     };
     let begun = Begun { job: job.name.clone() };
-    let draining = parts.tasks.clone();
-    parts.tasks.spawn("simulate", async move {
-        let result = tokio::select! {
-            result = simulate::run(&traffic, &setup, &job.cancel, |progress| job.advance(progress)) => result,
-            () = draining.draining() => return,
-        };
-        *job.state() = match result {
-            Ok(report) => Done::Report(Box::new(report)),
-            Err(error) => Done::Failed(error.to_string()),
-        };
+    let (draining, runtime) = (parts.tasks.clone(), tokio::runtime::Handle::current());
+    // Deciding never waits for long: on a thread that serves requests it would hold them up.
+    parts.tasks.spawn_blocking("simulate", move || {
+        let ending = Ending(job);
+        let result = runtime.block_on(async {
+            tokio::select! {
+                result = simulated(&ending.0, source, &setup) => Some(result),
+                () = draining.draining() => None,
+            }
+        });
+        if let Some(result) = result {
+            ending.with(result);
+        }
     });
     Ok((StatusCode::ACCEPTED, Json(begun)).into_response())
 }
@@ -168,30 +200,60 @@ fn refused(problems: &[Problem]) -> Response {
     (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
 }
 
-fn imported(lines: &str) -> Result<Traffic, AdminError> {
-    let (mut traffic, mut bad) = (Traffic::default(), None);
-    let read = traffic.read(lines.as_bytes(), |number, why| {
-        bad.get_or_insert_with(|| format!("traffic, line {number}: {why}"));
-    });
-    match (read, bad) {
-        (Ok(()), None) => {
-            traffic.sort();
-            Ok(traffic)
-        }
-        (Ok(()), Some(bad)) => Err(AdminError::BadRequest(bad)),
-        (Err(error), _) => Err(AdminError::BadRequest(format!("traffic: {error}"))),
-    }
+/// Where the requests come from.
+#[derive(Debug)]
+enum Source {
+    Brought(Traffic),
+    Recorded { log: Arc<dyn TrafficLog>, since: Timestamp, limit: usize },
 }
 
-async fn recorded(log: &Arc<dyn TrafficLog>, since_ms: Option<i64>, limit: usize) -> Result<Traffic, AdminError> {
+/// Why a job has no report.
+#[derive(Debug, thiserror::Error)]
+enum NotSimulated {
+    #[error("the recorded traffic cannot be read: {0}")]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Simulate(#[from] SimulateError),
+}
+
+async fn simulated(job: &Job, source: Source, setup: &Setup) -> Result<Report, NotSimulated> {
+    let traffic = match source {
+        Source::Brought(traffic) => traffic,
+        Source::Recorded { log, since, limit } => recorded(job, log.as_ref(), since, limit).await?,
+    };
+    Ok(simulate::run(&traffic, setup, &job.cancel, |progress| job.advance(progress)).await?)
+}
+
+async fn imported(lines: String) -> Result<Traffic, AdminError> {
+    // So many lines take longer than a request may keep a thread.
+    let reading = tokio::task::spawn_blocking(move || {
+        let (mut traffic, mut bad) = (Traffic::default(), None);
+        let read = traffic.read(lines.as_bytes(), |number, why| {
+            bad.get_or_insert_with(|| format!("traffic, line {number}: {why}"));
+        });
+        traffic.sort();
+        match (read, bad) {
+            (Ok(()), None) => Ok(traffic),
+            (Ok(()), Some(bad)) => Err(bad),
+            (Err(error), _) => Err(format!("traffic: {error}")),
+        }
+    });
+    let read = reading.await.unwrap_or_else(|error| Err(format!("traffic: {error}")));
+    read.map_err(AdminError::BadRequest)
+}
+
+async fn recorded(job: &Job, log: &dyn TrafficLog, since: Timestamp, limit: usize) -> Result<Traffic, NotSimulated> {
     log.flush().await?;
-    let since = Timestamp::from_millis(since_ms.unwrap_or(i64::MIN));
     let (mut traffic, mut after) = (Traffic::default(), 0);
     while traffic.events().len() < limit {
+        if job.cancel.load(Ordering::Relaxed) {
+            return Err(SimulateError::Cancelled.into());
+        }
         let page = log.walk(after, since, PAGE.min(limit - traffic.events().len())).await?;
         let Some(last) = page.last().and_then(|record| record.id) else { break };
         after = last;
         page.into_iter().for_each(|record| traffic.add(record));
+        job.advance(Progress { stage: "reading", done: traffic.events().len() as u64, total: 0 });
     }
     traffic.sort();
     Ok(traffic)

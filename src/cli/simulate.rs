@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Output, runtime, serve};
 use crate::{
     app,
-    clock::Clock,
+    clock::{Clock, Timestamp},
     config::Config,
     matcher::Matcher,
     policy::PolicySet,
@@ -66,6 +66,11 @@ pub(super) struct Args {
     /// Only the recorded requests of this last stretch of time, such as 24h or 7d.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "data_dir")]
     since: Option<Duration>,
+    /// Key of an encrypted record
+    ///
+    /// Better set as `SEMBLANCE_ENCRYPTION_KEY`: a flag shows in the process list.
+    #[arg(long, env = "SEMBLANCE_ENCRYPTION_KEY", value_name = "KEY", hide_env_values = true)]
+    encryption_key: Option<String>,
     /// Price list of models [default: the one in the program].
     #[arg(long, env = "SEMBLANCE_PRICES", value_name = "FILE")]
     prices: Option<PathBuf>,
@@ -97,7 +102,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 async fn simulate(args: &Args) -> anyhow::Result<Report> {
     let mut traffic = Traffic::default();
     match &args.data_dir {
-        Some(dir) => recorded(dir, args.since, &mut traffic).await?,
+        Some(dir) => recorded(dir, args, &mut traffic).await?,
         None => args.files.iter().try_for_each(|file| read(file, &mut traffic))?,
     }
     if traffic.events().is_empty() {
@@ -155,14 +160,15 @@ fn read(path: &Path, traffic: &mut Traffic) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn recorded(dir: &Path, since: Option<Duration>, traffic: &mut Traffic) -> anyhow::Result<()> {
+async fn recorded(dir: &Path, args: &Args, traffic: &mut Traffic) -> anyhow::Result<()> {
     if !dir.join("traffic.sqlite3").exists() {
         bail!("{} holds no recorded traffic; start the gateway with --traffic-record true", dir.display());
     }
-    let key = std::env::var("SEMBLANCE_ENCRYPTION_KEY").ok().map(|key| EncryptionKey::parse(&key)).transpose()?;
+    let key = args.encryption_key.as_deref().filter(|text| !text.is_empty()).map(EncryptionKey::parse);
+    let key = key.transpose().context("encryption key")?;
     let log = SqliteTraffic::open(dir, key.as_ref())?;
     let now = Clock::default().now();
-    let since = since.map_or(crate::clock::Timestamp::from_millis(i64::MIN), |time| now.minus(time));
+    let since = args.since.map_or(Timestamp::from_millis(i64::MIN), |time| now.minus(time));
     let mut after = 0;
     loop {
         let page = log.walk(after, since, PAGE).await?;

@@ -14,8 +14,11 @@ const HEIGHT: f64 = 180.0;
 const LEFT: f64 = 36.0;
 const BOTTOM: f64 = 20.0;
 
+/// A row of the comparison: its name and what it says of a side.
+type Row = (&'static str, fn(&Side) -> String);
+
 /// What is shown of a side, row by row.
-const ROWS: &[(&str, fn(&Side) -> String)] = &[
+const ROWS: &[Row] = &[
     ("Requests", |side| grouped(side.requests)),
     ("Served by the cache", |side| percent(side.hit_share)),
     ("Exact hits", |side| grouped(side.hits_exact)),
@@ -167,3 +170,6 @@ fn notes(report: &Report) -> String {
     let notes: String = report.notes.iter().map(|note| format!("<li>{}</li>", escaped(note))).collect();
     format!("<section><h2>What this rests on</h2><ol>{notes}</ol></section>")
 }
+
+#[cfg(test)]
+mod tests;

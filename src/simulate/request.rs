@@ -7,10 +7,12 @@ use std::{collections::HashMap, io::BufRead};
 
 use serde::Deserialize;
 
-use crate::traffic::Record;
+use crate::{privacy, traffic::Record};
 
 /// What an answer is taken to have taken when nobody says.
 const ANSWER_MS: u32 = 1000;
+/// The first moment after the year 9999, in Unix milliseconds: sums of times below it never overflow.
+const END_OF_TIME_MS: i64 = 253_402_300_800_000;
 
 /// A line.
 #[derive(Debug, Default, Deserialize)]
@@ -49,6 +51,9 @@ pub enum BadLine {
     /// Its time cannot be read.
     #[error("at: {0:?} is not an RFC 3339 time such as 2026-11-01T12:00:00Z")]
     BadTime(String),
+    /// Its time is before 1970 or after 9999.
+    #[error("at_ms: {0} is no time from 1970 to 9999 in Unix milliseconds")]
+    FarTime(i64),
 }
 
 /// How a recorded request fared that the cache had no part in, whatever the policies.
@@ -106,7 +111,6 @@ pub struct Traffic {
     /// Requests whose answers' tokens or times are not known.
     uncounted: u64,
     untimed: u64,
-    sorted: bool,
 }
 
 #[derive(Debug, Default)]
@@ -137,10 +141,14 @@ impl Traffic {
     ///
     /// # Errors
     /// The reader failed.
-    pub fn read(&mut self, lines: impl BufRead, mut refuse: impl FnMut(u64, BadLine)) -> std::io::Result<()> {
-        for (number, line) in (1..).zip(lines.lines()) {
-            let line = line?;
-            if !line.trim().is_empty()
+    pub fn read(&mut self, mut lines: impl BufRead, mut refuse: impl FnMut(u64, BadLine)) -> std::io::Result<()> {
+        let mut line = Vec::new();
+        for number in 1.. {
+            line.clear();
+            if lines.read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            if !line.trim_ascii().is_empty()
                 && let Err(bad) = self.line(&line)
             {
                 refuse(number, bad);
@@ -149,8 +157,8 @@ impl Traffic {
         Ok(())
     }
 
-    fn line(&mut self, line: &str) -> Result<(), BadLine> {
-        let line: Line = serde_json::from_str(line).map_err(|error| BadLine::Malformed(error.to_string()))?;
+    fn line(&mut self, line: &[u8]) -> Result<(), BadLine> {
+        let line: Line = serde_json::from_slice(line).map_err(|error| BadLine::Malformed(error.to_string()))?;
         let at_ms = match (line.at_ms, &line.at) {
             (Some(at), _) => at,
             (None, Some(text)) => {
@@ -160,6 +168,9 @@ impl Traffic {
             }
             (None, None) => return Err(BadLine::NoTime),
         };
+        if !(0..END_OF_TIME_MS).contains(&at_ms) {
+            return Err(BadLine::FarTime(at_ms));
+        }
         if line.query.is_none() && line.fingerprint.is_none() {
             return Err(BadLine::NoQuestion);
         }
@@ -224,7 +235,6 @@ impl Traffic {
             storable: line.status.is_none_or(|status| status == 200),
             fixed,
         };
-        self.sorted &= self.events.last().is_none_or(|last| last.at_ms <= at_ms);
         self.events.push(event);
     }
 
@@ -238,9 +248,9 @@ impl Traffic {
         &self.events
     }
 
-    /// The distinct texts.
-    pub fn texts(&self) -> &[String] {
-        &self.texts.all
+    /// The distinct texts as an embedder, which may be elsewhere, is shown them: personal data masked.
+    pub fn masked_texts(&self) -> Vec<String> {
+        self.texts.all.iter().map(|text| privacy::masked(text)).collect()
     }
 
     /// A text.
@@ -279,6 +289,29 @@ mod tests {
         assert_eq!(bad.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [3, 4, 5, 6]);
         assert_eq!(bad[1].1, BadLine::NoTime);
         assert_eq!(bad[3].1, BadLine::NoQuestion);
+    }
+
+    #[test]
+    fn a_line_that_is_no_text_and_a_time_that_no_sum_could_hold_are_refused_like_any_other() {
+        let (mut traffic, mut bad) = (Traffic::default(), Vec::new());
+        let mut lines = b"{\"at_ms\":5,\"query\":\"\xff\"}\r\n".to_vec();
+        for at_ms in [i64::MAX, i64::MIN, 7] {
+            lines.extend(format!("{{\"at_ms\":{at_ms},\"query\":\"a\"}}\r\n").into_bytes());
+        }
+        traffic.read(lines.as_slice(), |number, why| bad.push((number, why))).unwrap();
+        assert_eq!(traffic.events().len(), 1, "the last one is read all the same");
+        assert!(matches!(bad[0], (1, BadLine::Malformed(_))), "{bad:?}");
+        assert_eq!(bad[1..], [(2, BadLine::FarTime(i64::MAX)), (3, BadLine::FarTime(i64::MIN))]);
+    }
+
+    #[test]
+    fn what_an_embedder_is_shown_holds_no_personal_data_and_each_text_once() {
+        let line = |at: u8, text: &str| format!("{{\"at_ms\":{at},\"query\":\"{text}\"}}\n");
+        let (traffic, _) = read(&[line(1, "Mail jane.doe@gmail.com"), line(2, "Why?"), line(3, "Why?")].concat());
+        let shown = traffic.masked_texts();
+        assert_eq!(shown.len(), 2);
+        assert!(shown[0].starts_with("Mail ") && !shown[0].contains("jane"), "{shown:?}");
+        assert_eq!(traffic.text(0), "Mail jane.doe@gmail.com", "what decides sees all of it");
     }
 
     #[test]

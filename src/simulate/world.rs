@@ -279,7 +279,10 @@ impl<'a> World<'a> {
     ) -> Result<Served, MissReason> {
         let class = &told.class;
         if !may_match(told, event, shared) {
-            return Err(MissReason::ExactOnly);
+            return Err(match told.treatment {
+                PersonalData::Allow => MissReason::ExactOnly,
+                PersonalData::Exact | PersonalData::KeepOut => MissReason::PersonalData,
+            });
         }
         let Some((text, vector)) = event.text.and_then(|text| Some((text, shared.vector(text)?))) else {
             return Err(MissReason::ExactOnly);

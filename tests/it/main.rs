@@ -33,8 +33,8 @@ mod replay; // fixtures, as an evaluator replays them
 mod responses; // recording and replay of responses
 mod restart; // what survives, what does not
 mod same_meaning; // joining a running fetch by meaning
-mod simulate;
-mod tidy;
-mod traffic; // rules of the house, held against the source
+mod simulate; // other policies over the same traffic, held against the gateway
+mod tidy; // rules of the house, held against the source
+mod traffic; // records of requests, the ledger and the overview
 mod upstreams; // named ones, their fallbacks and keys
 mod zero_sla; // what must never leave a trace

@@ -1,5 +1,9 @@
 //! Traffic decided again: the simulation against the gateway that it stands for, and its job on the admin listener.
 
+mod command;
+mod job;
+mod outcomes;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
