@@ -7,17 +7,19 @@ mod dashboard;
 mod entries;
 mod explain;
 mod feedback;
+mod fixtures;
 mod ledger;
 mod overview;
 mod policies;
 mod purge;
 mod stats;
 mod traffic;
+mod transfer;
 
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -32,6 +34,8 @@ use axum::{
 use http::{StatusCode, header};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+
+pub use fixtures::Desk;
 
 use crate::{
     entry::EntryId,
@@ -51,6 +55,7 @@ pub struct Control {
     /// Cancelled when the listener closes: answers that have no end of their own end then.
     closing: CancellationToken,
     started: std::time::Instant,
+    desk: OnceLock<Desk>,
 }
 
 impl Control {
@@ -71,7 +76,14 @@ impl Control {
             draining: AtomicBool::new(false),
             closing: CancellationToken::new(),
             started: std::time::Instant::now(),
+            desk: OnceLock::new(),
         })
+    }
+
+    /// Gives it fixtures to show and run; the first ones stay.
+    pub fn furnish(&self, desk: Desk) {
+        // A second call would be a mistake of the composition root, without harm.
+        let _ = self.desk.set(desk);
     }
 
     /// From now on `/readyz` fails, so that no new traffic is sent here.
@@ -116,6 +128,12 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/semblance/purge", post(purge::purge))
         .route("/semblance/policies", get(policies::list))
         .route("/semblance/policies/reload", post(policies::reload))
+        .route("/semblance/export", get(transfer::export))
+        .route("/semblance/import", post(transfer::import))
+        .route("/semblance/fixtures", get(fixtures::list))
+        .route("/semblance/fixtures/run", post(fixtures::run))
+        .route("/semblance/fixtures/run/{job}", get(fixtures::show))
+        .route("/semblance/fixtures/cases", post(fixtures::add))
         .route("/semblance/explain", post(explain::explain))
         .route("/semblance/feedback", post(feedback::feedback))
         .route("/semblance/audits", get(audits::list))
@@ -154,6 +172,20 @@ enum AdminError {
     NoRecord,
     #[error("the file of traffic records cannot be used; the log says why")]
     NoTrafficLog,
+    #[error("no such run; the last ones are remembered until the next start")]
+    NoJob,
+    #[error("another run is under way; wait for its end")]
+    JobRunning,
+    #[error("{}", .0.join("; "))]
+    FixtureProblems(Vec<String>),
+    #[error("the file of cases cannot be used: {0}")]
+    FixtureFile(std::io::Error),
+    #[error("a case of this id is there already")]
+    CaseKnown,
+    #[error(
+        "the data directory is encrypted and a case would stand there in plain text; name a directory for fixtures (--fixtures DIR)"
+    )]
+    Sealed,
     #[error("the store failed: {0}")]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -174,6 +206,12 @@ impl IntoResponse for AdminError {
             Self::NoSuchPage => (StatusCode::NOT_FOUND, "no-such-page"),
             Self::NoRecord => (StatusCode::NOT_FOUND, "no-record"),
             Self::NoTrafficLog => (StatusCode::SERVICE_UNAVAILABLE, "no-traffic-log"),
+            Self::NoJob => (StatusCode::NOT_FOUND, "no-job"),
+            Self::JobRunning => (StatusCode::CONFLICT, "job-running"),
+            Self::FixtureProblems(_) => (StatusCode::UNPROCESSABLE_ENTITY, "fixture-problems"),
+            Self::FixtureFile(_) => (StatusCode::INTERNAL_SERVER_ERROR, "fixtures-file"),
+            Self::CaseKnown => (StatusCode::CONFLICT, "case-known"),
+            Self::Sealed => (StatusCode::CONFLICT, "sealed"),
             Self::Purge(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.reason()),
             Self::Feedback(NoRemedy::Store(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.reason()),
             Self::Feedback(error) => (StatusCode::NOT_FOUND, error.reason()),
@@ -242,8 +280,8 @@ async fn ready(State(control): Shared) -> (StatusCode, Json<Health>) {
 async fn index() -> Json<serde_json::Value> {
     Json(serde_json::json!({
         "semblance": env!("CARGO_PKG_VERSION"),
-        "get": ["/livez", "/readyz", "/metrics", "/semblance/stats", "/semblance/entries", "/semblance/entries/{id}", "/semblance/policies", "/semblance/audits", "/semblance/overview", "/semblance/ledger", "/semblance/traffic", "/semblance/traffic/{request_id}", "/semblance/traffic/live"],
-        "post": ["/semblance/purge", "/semblance/explain", "/semblance/policies/reload", "/semblance/feedback", "/semblance/audits/reset"],
+        "get": ["/livez", "/readyz", "/metrics", "/semblance/stats", "/semblance/entries", "/semblance/entries/{id}", "/semblance/policies", "/semblance/audits", "/semblance/overview", "/semblance/ledger", "/semblance/export", "/semblance/fixtures", "/semblance/fixtures/run/{job}", "/semblance/traffic", "/semblance/traffic/{request_id}", "/semblance/traffic/live"],
+        "post": ["/semblance/purge", "/semblance/explain", "/semblance/policies/reload", "/semblance/feedback", "/semblance/audits/reset", "/semblance/import", "/semblance/fixtures/run", "/semblance/fixtures/cases"],
         "delete": ["/semblance/entries/{id}"],
     }))
 }

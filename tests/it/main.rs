@@ -34,5 +34,6 @@ mod restart; // what survives, what does not
 mod same_meaning; // joining a running fetch by meaning
 mod tidy;
 mod traffic; // rules of the house, held against the source
+mod transfer; // entries out and in, what an operator writes, and the fixtures of the desk
 mod upstreams; // named ones, their fallbacks and keys
 mod zero_sla; // what must never leave a trace

@@ -1,0 +1,58 @@
+//! A purge wins over whatever was generated before it, whichever way that comes back (I6).
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{ASKED, came_to, exported, imported};
+use crate::harness::{TestGateway, user};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_purged_does_not_come_back_under_any_id() {
+    let gateway = TestGateway::start().await;
+    gateway.chat_with(&user(ASKED), &[("x-semblance-tags", "security")]).await;
+    gateway.ask("Who wrote Emma?").await;
+    let all = exported(&gateway, "").await;
+    gateway.hand.advance(Duration::from_secs(1));
+    gateway.admin_post("/semblance/purge", &json!({"tag": "security"})).await;
+    let report = imported(&gateway, &all).await;
+    came_to(&report, [0, 0, 1, 0, 1]);
+    assert!(report["errors"][0]["message"].as_str().unwrap().starts_with("purged on 20"), "{report}");
+    let entry = gateway.admin_get("/semblance/entries").await["entries"][0]["id"].as_str().unwrap().to_owned();
+    gateway.client.delete(gateway.admin(&format!("/semblance/entries/{entry}"))).send().await.unwrap();
+    let renamed = all.replace(&format!("\"entry\":\"{entry}\""), "\"entry\":\"e77\"");
+    came_to(&imported(&gateway, &renamed).await, [0, 0, 0, 0, 2]);
+    let gateway = gateway.restart().await;
+    came_to(&imported(&gateway, &renamed).await, [0, 0, 0, 0, 2]);
+    assert_eq!(gateway.ask("Who wrote Emma?").await.outcome(), "miss");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_stale_comes_back_as_stale_as_it_would_be() {
+    let gateway = TestGateway::start().await;
+    gateway.chat_with(&user(ASKED), &[("x-semblance-category", "product-faq")]).await;
+    let all = exported(&gateway, "").await;
+    gateway.hand.advance(Duration::from_secs(1));
+    gateway.admin_post("/semblance/purge", &json!({"all": true, "soft": true})).await;
+    came_to(&imported(&gateway, &all).await, [0, 0, 1, 0, 0]);
+    let id = gateway.admin_get("/semblance/entries").await["entries"][0]["id"].as_str().unwrap().to_owned();
+    assert_ne!(gateway.admin_get("/semblance/entries").await["entries"][0]["invalidated_at_ms"], json!(null), "{id}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_erasure_nothing_older_comes_back_unless_it_surely_was_not_that_persons() {
+    let gateway = TestGateway::start().await;
+    gateway.ask(ASKED).await;
+    let all = exported(&gateway, "").await;
+    gateway.hand.advance(Duration::from_secs(1));
+    gateway.admin_post("/semblance/purge", &json!({"credential": "sk-test"})).await;
+    let report = imported(&gateway, &all).await;
+    came_to(&report, [0, 0, 0, 0, 1]);
+    assert!(report["errors"][0]["message"].as_str().unwrap().contains("names nobody"), "{report}");
+    let older =
+        json!({"question": "q", "answer": "a", "model": "m", "credential": "sk-test", "generated_at": "2026-09-01"});
+    assert_eq!(imported(&gateway, &older.to_string()).await["failed"], 1);
+    gateway.hand.advance(Duration::from_secs(1));
+    let now = json!({"question": "q", "answer": "a", "model": "m", "credential": "sk-test"});
+    came_to(&imported(&gateway, &now.to_string()).await, [1, 0, 0, 0, 0]);
+}
