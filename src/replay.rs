@@ -153,7 +153,7 @@ impl Replayer {
     pub async fn pooled(&self, cases: &[Case], done: impl Fn() + Sync) -> Vec<Record> {
         const POOL: &str = "pool";
         let questions = Questions::of(cases);
-        let seeding = cases.to_vec().into_iter().map(|case| async move { self.seed(&case, POOL).await });
+        let seeding = cases.iter().cloned().map(|case| async move { self.seed(&case, POOL).await });
         stream::iter(seeding).buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
         let mut order: Vec<_> = cases.iter().enumerate().collect();
         order.sort_by_key(|(_, case)| case.advance);

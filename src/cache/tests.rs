@@ -214,6 +214,10 @@ impl Transfer for Model {
         unused()
     }
 
+    fn aliases(&self, _: EntryId) -> BoxFuture<'_, Result<Vec<Fingerprint>, StoreError>> {
+        unused()
+    }
+
     fn past_purges(&self) -> BoxFuture<'_, Result<Vec<PastPurge>, StoreError>> {
         unused()
     }

@@ -179,7 +179,11 @@ impl Sink {
 
     fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         match self {
-            Self::Stdout(out) => Ok(out.write_all(bytes)?),
+            Self::Stdout(out) => match out.write_all(bytes) {
+                // Whoever read has read enough.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                written => Ok(written?),
+            },
             Self::File { file, new, .. } => {
                 file.write_all(bytes).with_context(|| format!("cannot write {}", new.display()))
             }
@@ -189,7 +193,6 @@ impl Sink {
     fn close(self) -> anyhow::Result<()> {
         match self {
             Self::Stdout(mut out) => match out.flush() {
-                // Whoever read has read enough.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
                 flushed => Ok(flushed?),
             },
@@ -223,7 +226,7 @@ impl Target<'_> {
 pub(super) fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         let name = match &args.data_dir {
-            Some(dir) => format!("directory {}", fs::canonicalize(dir).unwrap_or_else(|_| dir.clone()).display()),
+            Some(dir) => format!("directory {}", std::path::absolute(dir)?.display()),
             None => format!("gateway {}", args.admin.address()),
         };
         let mut input = Input::open(&args.input, &name, args.resume)?;

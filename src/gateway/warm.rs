@@ -171,7 +171,7 @@ impl Gateway {
         if policy.is_never_cached() || policy.reuse.write == Write::Around {
             return Err(NotBrought::NeverCached(policy.category.clone()));
         }
-        let answer = self.judged(&question, written.answer.clone())?;
+        let answer = self.judged(&question, &written.answer)?;
         self.assembled(written, &question, told, (&policy, answer))
     }
 
@@ -198,11 +198,11 @@ impl Gateway {
     }
 
     /// The answer, if the provider's would be stored.
-    fn judged(&self, question: &Question, body: Bytes) -> Result<Answer, NotBrought> {
+    fn judged(&self, question: &Question, body: &Bytes) -> Result<Answer, NotBrought> {
         let request = &question.request;
         let mut recorder = Recorder::new(request.family, self.parts.settings.record.clone(), request.wants_json);
         recorder.head(StatusCode::OK, &HeaderMap::new());
-        recorder.finish_json(&body, true).recorded().map_err(NotBrought::NotStored)
+        recorder.finish_json(body, true).recorded().map_err(NotBrought::NotStored)
     }
 
     fn assembled(
@@ -287,14 +287,12 @@ impl Gateway {
             entry.embedder = entry.embedding.as_ref().map(|_| todays.to_owned());
         }
         // Whoever admitted it under these policies knew more of the request: its path, model and system prompt.
-        let told = entry.policy_revision == policies.revision();
-        if let Some(examples) = self.examples_of(policies.revision()).filter(|_| !told) {
-            let class = policies.classify(&facts, entry.embedding.as_ref(), Some(&examples));
-            if class.is_never_cached() {
-                return never(&class);
-            }
+        if entry.policy_revision == policies.revision() {
+            return Ok(entry);
         }
-        Ok(entry)
+        let examples = self.examples_of(policies.revision()).ok_or(NotBrought::NoVector("warming"))?;
+        let class = policies.classify(&facts, entry.embedding.as_ref(), Some(&examples));
+        if class.is_never_cached() { never(&class) } else { Ok(entry) }
     }
 
     /// Holds today's rules for personal data against an entry that was admitted elsewhere, or under other policies.

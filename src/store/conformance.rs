@@ -176,6 +176,7 @@ pub(crate) async fn an_alias_leads_to_its_entry_until_that_is_gone(store: &dyn U
     store.flush().await.unwrap();
     let via = store.find(fingerprint("other wording")).await.unwrap().unwrap();
     assert!(via.via_alias);
+    assert_eq!(store.aliases(entry.id).await.unwrap(), [fingerprint("other wording")]);
     assert_same(&via.entry, &entry);
     let selector = Selector { entry: Some(entry.id), ..Selector::default() };
     store.purge(selector, Hardness::Hard, false).await.unwrap();

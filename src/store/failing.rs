@@ -203,6 +203,10 @@ impl Transfer for FailingStore {
         self.call(|store| store.ids(selector, after, limit))
     }
 
+    fn aliases(&self, entry: EntryId) -> BoxFuture<'_, Result<Vec<Fingerprint>, StoreError>> {
+        self.call(|store| store.aliases(entry))
+    }
+
     fn past_purges(&self) -> BoxFuture<'_, Result<Vec<PastPurge>, StoreError>> {
         self.call(|store| store.past_purges())
     }

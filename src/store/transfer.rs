@@ -11,6 +11,7 @@ use super::{Page, Selector, StoreError};
 use crate::{
     clock::Timestamp,
     entry::{Entry, EntryId},
+    key::Fingerprint,
 };
 
 /// The store's part in export and import.
@@ -22,6 +23,9 @@ pub trait Transfer: Send + Sync + std::fmt::Debug {
         after: Option<EntryId>,
         limit: u32,
     ) -> BoxFuture<'_, Result<Page<EntryId>, StoreError>>;
+
+    /// Other wordings that lead to `entry`, without those still queued.
+    fn aliases(&self, entry: EntryId) -> BoxFuture<'_, Result<Vec<Fingerprint>, StoreError>>;
 
     /// Every purge that the trail tells of, oldest first.
     fn past_purges(&self) -> BoxFuture<'_, Result<Vec<PastPurge>, StoreError>>;

@@ -64,7 +64,7 @@ async fn line(store: &dyn Upkeep, id: EntryId, pairs: &Pairs, key: &str) -> Resu
         }
         Err(error) => return Err(error),
     };
-    let aliases = store.wordings(id).await?;
+    let aliases = store.aliases(id).await?;
     let blocked = pairs.get(&entry.fingerprint).cloned().unwrap_or_default();
     let line = MovedLine::of(&entry, &Beside { aliases, blocked }, key);
     let text = line.and_then(|line| serde_json::to_string(&line).ok());

@@ -1,7 +1,7 @@
 //! Lines into a gateway: each is read, held against the rules and the purges of the past, and stored where it is found at
 //! once.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,10 @@ const AT_A_TIME: usize = 4;
 const QUEUED_BYTES: usize = 8 << 20;
 /// See [`QUEUED_BYTES`].
 const QUEUED_WRITES: usize = 512;
+/// How often a vector is asked for again, and how long after.
+const TRIES: usize = 8;
+/// See [`TRIES`].
+const PAUSE: Duration = Duration::from_millis(500);
 /// Why pairs of an import are blocked.
 const BLOCKED_BY: &str = "imported";
 
@@ -203,7 +207,7 @@ impl Importer {
             entry.principal = None;
         }
         self.hold_against_purges(&mut entry)?;
-        let entry = self.gateway.moved(entry).await.map_err(in_words)?;
+        let entry = patiently(|| self.gateway.moved(entry.clone())).await?;
         if entry.query.is_none() {
             // Other wordings were accepted by its meaning.
             beside.aliases.clear();
@@ -229,7 +233,7 @@ impl Importer {
     }
 
     async fn write(&self, written: &Written) -> Result<Ready, String> {
-        let mut entry = self.gateway.written(written).await.map_err(in_words)?;
+        let mut entry = patiently(|| self.gateway.written(written)).await?;
         self.hold_against_purges(&mut entry)?;
         Ok(Ready { entry, beside: Beside::default() })
     }
@@ -330,6 +334,20 @@ impl Importer {
             }
         }
         Ok(())
+    }
+}
+
+/// Tries again where the embedder has too much to do: requests come first.
+async fn patiently<F: Future<Output = Result<Entry, NotBrought>>>(make: impl Fn() -> F) -> Result<Entry, String> {
+    let mut tries = 0;
+    loop {
+        match make().await {
+            Err(NotBrought::NoVector(_)) if tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            made => return made.map_err(in_words),
+        }
     }
 }
 

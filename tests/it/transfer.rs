@@ -241,3 +241,28 @@ async fn what_nobody_could_be_served_any_more_is_left_and_what_is_older_gives_wa
     empty.hand.advance(std::time::Duration::from_secs(400 * 24 * 3600));
     came_to(&imported(&empty, &newer).await, [0, 0, 0, 1, 0]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_every_protocol_come_along() {
+    let user = json!({"role": "user", "content": "Who wrote Emma?"});
+    let calls = [
+        ("/v1/messages", json!({"model": "m", "max_tokens": 99, "messages": [user]})),
+        ("/v1/responses", json!({"model": "m", "input": "Who wrote Emma?"})),
+        ("/v1/completions", json!({"model": "m", "prompt": "Emma was written by"})),
+        ("/v1/embeddings", json!({"model": "m", "input": ["Emma", "Persuasion"]})),
+        ("/api/chat", json!({"model": "m", "messages": [user]})),
+        ("/v1beta/models/m:generateContent", json!({"contents": [{"parts": [{"text": "Who wrote Emma?"}]}]})),
+    ];
+    let old = TestGateway::start().await;
+    for (path, body) in &calls {
+        assert_eq!(old.post(path, body, &[]).await.outcome(), "miss", "{path}");
+    }
+    let lines = exported(&old, "").await;
+    let new = empty_like(&old, Setup::new()).await;
+    came_to(&imported(&new, &lines).await, [7, 0, 0, 0, 0]);
+    for (path, body) in &calls {
+        let hit = new.post(path, body, &[]).await;
+        assert_eq!(hit.outcome(), "hit-exact", "{path}: {}", hit.header("cache-status"));
+    }
+    assert_eq!(new.calls(), 0);
+}

@@ -3,10 +3,11 @@
 use futures_util::future::BoxFuture;
 use rusqlite::{Connection, params_from_iter, types::Value};
 
-use super::{SqliteStore, selection::Selection, write};
+use super::{SqliteStore, selection::Selection, verdicts, write};
 use crate::{
     clock::Timestamp,
     entry::EntryId,
+    key::Fingerprint,
     store::{
         Page, Selector, StoreError,
         transfer::{PastPurge, Transfer},
@@ -21,6 +22,10 @@ impl Transfer for SqliteStore {
         limit: u32,
     ) -> BoxFuture<'_, Result<Page<EntryId>, StoreError>> {
         self.read(move |conn| ids(conn, &selector, after, limit))
+    }
+
+    fn aliases(&self, entry: EntryId) -> BoxFuture<'_, Result<Vec<Fingerprint>, StoreError>> {
+        self.read(move |conn| verdicts::wordings(conn, entry))
     }
 
     fn past_purges(&self) -> BoxFuture<'_, Result<Vec<PastPurge>, StoreError>> {
