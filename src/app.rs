@@ -543,6 +543,8 @@ fn oversight(config: &Config) -> Result<Oversight, StartError> {
 fn fixtures(config: &Config) -> Fixtures {
     let may_add = config.fixtures.is_some() || config.encryption_key.is_none();
     let directory = config.fixtures.clone().unwrap_or_else(|| config.data_dir.join(desk::DIRECTORY));
+    // Shown to people who did not start it.
+    let directory = std::path::absolute(&directory).unwrap_or(directory);
     Fixtures::of(directory, may_add)
 }
 

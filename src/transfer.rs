@@ -14,3 +14,4 @@ pub mod import;
 pub mod line;
 mod moment;
 mod request;
+pub mod tally;

@@ -226,3 +226,41 @@ pub(super) async fn add(State(control): Shared, Json(request): Json<CaseRequest>
     let cases = listed.iter().find(|listed| listed.file == DESK_FILE).map_or(0, |listed| listed.cases);
     Ok(Json(Added { file: DESK_FILE, cases }))
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::{BoxFuture, FutureExt, ready};
+
+    use super::*;
+    use crate::replay::case::Case;
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Runs for Nothing {
+        fn run(
+            &self,
+            _: Vec<Case>,
+            _: bool,
+            _: Box<dyn Fn() + Send + Sync>,
+        ) -> BoxFuture<'static, Result<Vec<Record>, String>> {
+            ready(Ok(Vec::new())).boxed()
+        }
+    }
+
+    #[test]
+    fn runs_come_one_after_the_other_and_the_last_ones_are_remembered() {
+        let desk = Desk::new(Fixtures::of("/nowhere".into(), false), Arc::new(Nothing));
+        let (first, done) = desk.begin(3).unwrap();
+        counting(done)();
+        assert!(desk.begin(1).is_none(), "one is under way");
+        assert_eq!(desk.jobs().by_number[&first].done.load(Ordering::Relaxed), 1);
+        desk.end(first, Err("broken off".to_owned()));
+        for _ in 0..REMEMBERED {
+            let (next, _) = desk.begin(1).unwrap();
+            desk.end(next, Ok(Value::Null));
+        }
+        assert!(!desk.jobs().by_number.contains_key(&first));
+        assert_eq!(desk.jobs().by_number.len(), REMEMBERED);
+    }
+}

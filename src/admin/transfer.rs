@@ -14,10 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{AdminError, Shared};
 use crate::{
     store::Selector,
-    transfer::{
-        export,
-        import::{Importer, Tally},
-    },
+    transfer::{export, import::Importer, tally::Tally},
 };
 
 /// Lines taken in one go.

@@ -83,7 +83,7 @@ pub enum NotBrought {
     #[error("there is no category {0:?}; `semblance check` lists those of a directory")]
     NoCategory(String),
     /// Its category is never cached.
-    #[error("answers of category {0} are never cached (ttl = \"0s\")")]
+    #[error("it counts as {0}, which is never cached (ttl = \"0s\"); `semblance explain --ask` says why")]
     NeverCached(String),
     /// The policy keeps the personal data in it out.
     #[error("it holds personal data, which the policy of {0} keeps out of the cache")]

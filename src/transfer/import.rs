@@ -4,12 +4,12 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
-use serde::{Deserialize, Serialize};
 
 use super::{
     export::key_mark,
-    line::{Beside, Line, MovedLine, WrittenLine, source_name},
+    line::{Beside, Line, MovedLine, WrittenLine},
     moment, request,
+    tally::Tally,
 };
 use crate::{
     cache::Epoch,
@@ -17,9 +17,9 @@ use crate::{
     entry::Entry,
     gateway::{
         Gateway,
-        warm::{Brought, NotBrought, Owner, Written},
+        warm::{Brought, NotBrought, Written},
     },
-    key::{Fingerprint, Principal},
+    key::Fingerprint,
     policy::Sharing,
     store::{
         StoreError,
@@ -39,69 +39,6 @@ const TRIES: usize = 8;
 const PAUSE: Duration = Duration::from_millis(500);
 /// Why pairs of an import are blocked.
 const BLOCKED_BY: &str = "imported";
-
-/// What is wrong with a line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LineError {
-    /// The line, from 1.
-    pub line: u64,
-    /// What is wrong, in words.
-    pub message: String,
-}
-
-/// What an import came to. A written line counts once for each of its models and protocols.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
-    /// Lines read, blank ones left out.
-    pub lines: u64,
-    /// Answers that are new.
-    pub imported: u64,
-    /// Answers that took an older one's place.
-    pub replaced: u64,
-    /// Answers left, because the same or a newer one is there.
-    pub skipped: u64,
-    /// Answers left, because nobody could be served them any more.
-    pub expired: u64,
-    /// Lines that failed, wholly or in part.
-    pub failed: u64,
-    /// What was wrong with them, up to [`Tally::ERRORS`].
-    pub errors: Vec<LineError>,
-}
-
-impl Tally {
-    /// Errors that are kept.
-    pub const ERRORS: usize = 1000;
-
-    /// Adds what the lines after `before` came to.
-    pub fn add(&mut self, other: Self, before: u64) {
-        self.lines += other.lines;
-        self.imported += other.imported;
-        self.replaced += other.replaced;
-        self.skipped += other.skipped;
-        self.expired += other.expired;
-        self.failed += other.failed;
-        let room = Self::ERRORS.saturating_sub(self.errors.len());
-        let errors = other.errors.into_iter().map(|error| LineError { line: error.line + before, ..error });
-        self.errors.extend(errors.take(room));
-    }
-
-    /// Counts a line that failed.
-    pub fn fail(&mut self, line: u64, message: String) {
-        self.failed += 1;
-        if self.errors.len() < Self::ERRORS {
-            self.errors.push(LineError { line, message });
-        }
-    }
-
-    const fn count(&mut self, brought: Brought) {
-        match brought {
-            Brought::New => self.imported += 1,
-            Brought::Replaced => self.replaced += 1,
-            Brought::There => self.skipped += 1,
-            Brought::Expired => self.expired += 1,
-        }
-    }
-}
 
 /// An import under way.
 #[derive(Debug)]
@@ -249,7 +186,7 @@ impl Importer {
                     .to_owned(),
             );
         }
-        let owner = owner(line)?;
+        let owner = request::owner(line)?;
         let generated_at = line.generated_at.as_deref().map(moment::parse).transpose();
         let generated_at = generated_at.map_err(|error| format!("generated_at: {error}"))?.unwrap_or(self.now);
         let families: Vec<&str> = line.family.iter().map(String::as_str).collect();
@@ -264,7 +201,7 @@ impl Importer {
                     category: line.category.clone(),
                     answer: request::answer(line, family, model, generated_at),
                     generated_at,
-                    tags: labels(line),
+                    tags: request::labels(line),
                 });
             }
         }
@@ -349,46 +286,6 @@ async fn patiently<F: Future<Output = Result<Entry, NotBrought>>>(make: impl Fn(
             made => return made.map_err(in_words),
         }
     }
-}
-
-/// Whose answer a written line says that it is.
-fn owner(line: &WrittenLine) -> Result<Owner, String> {
-    if line.credential_env.is_some() {
-        return Err(
-            "credential_env: only the command line reads variables; send credential, holder or principal".to_owned()
-        );
-    }
-    let shared = match line.scope.as_deref() {
-        None => false,
-        Some("shared") => true,
-        Some(other) => {
-            return Err(format!(
-                "scope: {other:?} is not \"shared\"; for one credential alone give credential_env, holder or principal"
-            ));
-        }
-    };
-    match (shared, &line.credential, &line.holder, &line.principal) {
-        (_, None, None, None) => Ok(Owner::Nobody),
-        (false, Some(secret), None, None) if !secret.trim().is_empty() => {
-            Ok(Owner::Credential(secret.trim().to_owned()))
-        }
-        (false, None, Some(name), None) if crate::keys::is_name(name) => Ok(Owner::Holder(name.clone())),
-        (false, None, None, Some(hex)) => Principal::from_hex(hex)
-            .map(Owner::Principal)
-            .ok_or_else(|| "principal: not 64 hex digits; take it from /semblance/entries".to_owned()),
-        (true, ..) => {
-            Err("scope: what is shared is nobody's; leave out credential_env, holder and principal".to_owned())
-        }
-        (false, Some(_), None, None) => Err("credential: it is empty".to_owned()),
-        (false, None, Some(_), None) => Err("holder: no key can have this name".to_owned()),
-        _ => Err("give one of credential_env, holder and principal".to_owned()),
-    }
-}
-
-/// Labels for group purge: the line's own, and one for each source.
-fn labels(line: &WrittenLine) -> Vec<String> {
-    let sources = line.sources.iter().map(|source| source_name(source).to_owned());
-    line.tags.iter().cloned().chain(sources).filter(|label| !label.trim().is_empty()).collect()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]

@@ -1,14 +1,16 @@
-//! The request that a client will send for a written question, and the answer as its provider would send it.
+//! The request that a client will send for a written question, whose it is, and the answer as its provider would send it.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Map, Value, json};
 
-use super::line::WrittenLine;
+use super::line::{WrittenLine, source_name};
 use crate::{
     clock::Timestamp,
-    gateway::Call,
+    gateway::{Call, warm::Owner},
     headers,
+    key::Principal,
+    keys,
     wire::{Family, Usage},
 };
 
@@ -145,4 +147,44 @@ pub(super) fn answer(line: &WrittenLine, family: Family, model: &str, at: Timest
 
 fn tokens(text: &str) -> u64 {
     text.len().div_ceil(BYTES_A_TOKEN) as u64
+}
+
+/// Whose answer a written line says that it is.
+pub(super) fn owner(line: &WrittenLine) -> Result<Owner, String> {
+    if line.credential_env.is_some() {
+        return Err(
+            "credential_env: only the command line reads variables; send credential, holder or principal".to_owned()
+        );
+    }
+    let shared = match line.scope.as_deref() {
+        None => false,
+        Some("shared") => true,
+        Some(other) => {
+            return Err(format!(
+                "scope: {other:?} is not \"shared\"; for one credential alone give credential_env, holder or principal"
+            ));
+        }
+    };
+    match (shared, &line.credential, &line.holder, &line.principal) {
+        (_, None, None, None) => Ok(Owner::Nobody),
+        (false, Some(secret), None, None) if !secret.trim().is_empty() => {
+            Ok(Owner::Credential(secret.trim().to_owned()))
+        }
+        (false, None, Some(name), None) if keys::is_name(name) => Ok(Owner::Holder(name.clone())),
+        (false, None, None, Some(hex)) => Principal::from_hex(hex)
+            .map(Owner::Principal)
+            .ok_or_else(|| "principal: not 64 hex digits; take it from /semblance/entries".to_owned()),
+        (true, ..) => {
+            Err("scope: what is shared is nobody's; leave out credential_env, holder and principal".to_owned())
+        }
+        (false, Some(_), None, None) => Err("credential: it is empty".to_owned()),
+        (false, None, Some(_), None) => Err("holder: no key can have this name".to_owned()),
+        _ => Err("give one of credential_env, holder and principal".to_owned()),
+    }
+}
+
+/// Labels for group purge: the line's own, and one for each source.
+pub(super) fn labels(line: &WrittenLine) -> Vec<String> {
+    let sources = line.sources.iter().map(|source| source_name(source).to_owned());
+    line.tags.iter().cloned().chain(sources).filter(|label| !label.trim().is_empty()).collect()
 }

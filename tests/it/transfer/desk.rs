@@ -1,5 +1,6 @@
 //! The fixtures that the dashboard lists, runs and adds to.
 
+use semblance::store::encryption::EncryptionKey;
 use serde_json::{Value, json};
 
 use crate::harness::{Setup, TestGateway};
@@ -107,4 +108,17 @@ async fn an_erasure_takes_cases_that_may_be_that_persons() {
     gateway.admin_post("/semblance/purge", &json!({"principal": principal})).await;
     let kept = std::fs::read_to_string(gateway.data_dir().join("fixtures/desk.jsonl")).unwrap();
     assert!(kept.contains("others") && !kept.contains("theirs") && !kept.contains("unknown"), "{kept}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealed_data_directory_takes_no_case_in_plain_text() {
+    let key = EncryptionKey::parse(&"7".repeat(64)).unwrap();
+    let body = json!({"case": case("x", "b", "miss")});
+    let gateway = Setup::new().config(|config| config.encryption_key = Some(key.clone())).start().await;
+    let (status, answer) = gateway.admin_post("/semblance/fixtures/cases", &body).await;
+    assert_eq!((status, &answer["error"]["reason"]), (409, &json!("sealed")));
+    let setup = Setup::new();
+    let elsewhere = setup.dir.path().join("cases");
+    let named = setup.config(|config| (config.encryption_key, config.fixtures) = (Some(key), Some(elsewhere)));
+    assert_eq!(named.start().await.admin_post("/semblance/fixtures/cases", &body).await.0, 200);
 }

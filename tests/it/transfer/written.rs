@@ -1,9 +1,13 @@
 //! Questions with answers that an operator writes, asked by real clients.
 
+use semblance::keys::{
+    Right,
+    file::{self, Order},
+};
 use serde_json::{Value, json};
 
 use super::{ASKED, REWORDED, ask_as, came_to, imported, semblance};
-use crate::harness::{Setup, TestGateway, streaming, user, with};
+use crate::harness::{START, Setup, TestGateway, streaming, user, with};
 
 const SHARED: &str = "category = \"default\"\n[freshness]\nttl = \"1h\"\n[reuse]\nscope = \"shared\"\n";
 const OWN: &str = "category = \"own\"\n[match]\nphrases = [\"my own thing\"]\n[freshness]\nttl = \"1h\"\n";
@@ -146,4 +150,46 @@ async fn the_command_reads_credentials_from_variables_and_says_which_lines_faile
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside the file");
     let exported = semblance(&["export", "--admin", &admin], dir.path(), &[]);
     assert_eq!(String::from_utf8(exported.stdout).unwrap().lines().count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_is_named_by_key_holder_or_principal_too() {
+    let gateway = TestGateway::start().await;
+    let order = Order { name: "app".to_owned(), rights: vec![Right::Read], rate: None, lifetime: None };
+    let (key, _) = file::add(gateway.data_dir(), order, START).unwrap();
+    gateway.ask("Who wrote Emma?").await;
+    gateway.app.store().flush().await.unwrap();
+    let principal = gateway.admin_get("/semblance/entries").await["entries"][0]["principal"].clone();
+    let lines = [
+        line(&json!({"holder": "app"})),
+        line(&json!({"question": "Do you ship to Norway?", "credential": key})),
+        line(&json!({"question": "Do you ship to Sweden?", "principal": principal})),
+        line(&json!({"holder": "app", "principal": principal})),
+        line(&json!({"holder": "a b"})),
+    ];
+    let report = imported(&gateway, &lines.join("\n")).await;
+    came_to(&report, [3, 0, 0, 0, 2]);
+    assert_eq!(ask_as(&gateway, ASKED, &key).await.outcome(), "hit-exact");
+    assert_eq!(ask_as(&gateway, "Do you ship to Norway?", &key).await.outcome(), "hit-exact");
+    assert_eq!(gateway.ask("Do you ship to Sweden?").await.outcome(), "hit-exact");
+    assert_eq!(gateway.ask(ASKED).await.outcome(), "miss");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn further_members_and_headers_are_part_of_the_question_and_sources_are_not() {
+    let gateway = TestGateway::start().await;
+    let more = json!({
+        "credential": "sk-test", "params": {"temperature": 0.2}, "headers": {"openai-organization": "org-1"},
+        "namespace": "eu", "sources": ["doc:2fa@v3"],
+    });
+    came_to(&imported(&gateway, &line(&more)).await, [1, 0, 0, 0, 0]);
+    let cold = with(user(ASKED), &json!({"temperature": 0.2}));
+    let headers = [("openai-organization", "org-1"), ("x-semblance-namespace", "eu")];
+    assert_eq!(gateway.chat_with(&cold, &headers).await.outcome(), "hit-exact");
+    for (body, headers) in [(&user(ASKED), &headers[..]), (&cold, &headers[..1]), (&cold, &headers[1..])] {
+        let more = [headers, &[("cache-control", "only-if-cached")]].concat();
+        assert_eq!(gateway.chat_with(body, &more).await.status, 504);
+    }
+    let twice = line(&json!({"credential": "sk-test", "params": {"messages": []}}));
+    assert!(imported(&gateway, &twice).await["errors"][0]["message"].as_str().unwrap().contains("params: messages"));
 }
