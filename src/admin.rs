@@ -12,16 +12,14 @@ mod ledger;
 mod overview;
 mod policies;
 mod purge;
+mod simulate;
 mod stats;
 mod traffic;
 mod transfer;
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
 };
 
 use axum::{
@@ -41,6 +39,7 @@ use crate::{
     entry::EntryId,
     gateway::{Gateway, erase::NotPurged, feedback::NoRemedy},
     metrics::RemovalCause,
+    policy::PolicyDirectory,
     store::{Hardness, Selector, StoreError, Upkeep},
 };
 
@@ -49,22 +48,23 @@ use crate::{
 pub struct Control {
     gateway: Arc<Gateway>,
     store: Arc<dyn Upkeep>,
-    policies: Option<PathBuf>,
+    policies: Option<Arc<PolicyDirectory>>,
     token: Option<blake3::Hash>,
     draining: AtomicBool,
     /// Cancelled when the listener closes: answers that have no end of their own end then.
     closing: CancellationToken,
     started: std::time::Instant,
     desk: OnceLock<Desk>,
+    simulations: simulate::Jobs,
 }
 
 impl Control {
     /// A control plane over `gateway`; `token` is asked of every call but the health checks. `policies` is the directory
-    /// that a reload reads, if there is one.
+    /// that a reload reads and a save writes, if there is one.
     pub fn new(
         gateway: Arc<Gateway>,
         store: Arc<dyn Upkeep>,
-        policies: Option<PathBuf>,
+        policies: Option<Arc<PolicyDirectory>>,
         token: Option<&str>,
     ) -> Arc<Self> {
         let token = token.map(|token| blake3::hash(token.as_bytes()));
@@ -77,6 +77,7 @@ impl Control {
             closing: CancellationToken::new(),
             started: std::time::Instant::now(),
             desk: OnceLock::new(),
+            simulations: simulate::Jobs::default(),
         })
     }
 
@@ -134,6 +135,11 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/semblance/fixtures/run", post(fixtures::run))
         .route("/semblance/fixtures/run/{job}", get(fixtures::show))
         .route("/semblance/fixtures/cases", post(fixtures::add))
+        .route("/semblance/policies/files", get(policies::files).put(policies::save))
+        .route("/semblance/policies/check", post(policies::check))
+        .route("/semblance/policies/history", get(policies::history))
+        .route("/semblance/policies/history/{version}", get(policies::version))
+        .route("/semblance/policies/restore", post(policies::restore))
         .route("/semblance/explain", post(explain::explain))
         .route("/semblance/feedback", post(feedback::feedback))
         .route("/semblance/audits", get(audits::list))
@@ -141,6 +147,9 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/semblance/traffic/live", get(traffic::live))
         .route("/semblance/traffic/{request_id}", get(traffic::show))
         .route("/semblance/ledger", get(ledger::show))
+        .route("/semblance/simulate", post(simulate::begin))
+        .route("/semblance/simulate/{job}", get(simulate::show).delete(simulate::cancel))
+        .route("/semblance/simulate/{job}/report.html", get(simulate::page))
         .route("/semblance/overview", get(overview::overview))
         .route("/semblance/audits/reset", post(audits::reset))
         .layer(middleware::from_fn_with_state(Arc::clone(&control), authorise));
@@ -166,14 +175,16 @@ enum AdminError {
     BadRequest(String),
     #[error("no such entry: it expired, was purged or replaced")]
     NoEntry,
+    #[error("no such job, or it has no report: only the last few are remembered")]
+    NoJob,
+    #[error("another simulation is running; wait for it or cancel it")]
+    Busy,
     #[error("there is no such page; the dashboard is at /")]
     NoSuchPage,
     #[error("no record of that request: none is kept, it is too old, or it was erased")]
     NoRecord,
     #[error("the file of traffic records cannot be used; the log says why")]
     NoTrafficLog,
-    #[error("no such run; the last ones are remembered until the next start")]
-    NoJob,
     #[error("another run is under way; wait for its end")]
     JobRunning,
     #[error("{}", .0.join("; "))]
@@ -203,10 +214,11 @@ impl IntoResponse for AdminError {
             Self::Foreign => (StatusCode::FORBIDDEN, "foreign-origin"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request"),
             Self::NoEntry => (StatusCode::NOT_FOUND, "no-entry"),
+            Self::NoJob => (StatusCode::NOT_FOUND, "no-job"),
+            Self::Busy => (StatusCode::CONFLICT, "busy"),
             Self::NoSuchPage => (StatusCode::NOT_FOUND, "no-such-page"),
             Self::NoRecord => (StatusCode::NOT_FOUND, "no-record"),
             Self::NoTrafficLog => (StatusCode::SERVICE_UNAVAILABLE, "no-traffic-log"),
-            Self::NoJob => (StatusCode::NOT_FOUND, "no-job"),
             Self::JobRunning => (StatusCode::CONFLICT, "job-running"),
             Self::FixtureProblems(_) => (StatusCode::UNPROCESSABLE_ENTITY, "fixture-problems"),
             Self::FixtureFile(_) => (StatusCode::INTERNAL_SERVER_ERROR, "fixtures-file"),
@@ -280,8 +292,20 @@ async fn ready(State(control): Shared) -> (StatusCode, Json<Health>) {
 async fn index() -> Json<serde_json::Value> {
     Json(serde_json::json!({
         "semblance": env!("CARGO_PKG_VERSION"),
-        "get": ["/livez", "/readyz", "/metrics", "/semblance/stats", "/semblance/entries", "/semblance/entries/{id}", "/semblance/policies", "/semblance/audits", "/semblance/overview", "/semblance/ledger", "/semblance/export", "/semblance/fixtures", "/semblance/fixtures/run/{job}", "/semblance/traffic", "/semblance/traffic/{request_id}", "/semblance/traffic/live"],
-        "post": ["/semblance/purge", "/semblance/explain", "/semblance/policies/reload", "/semblance/feedback", "/semblance/audits/reset", "/semblance/import", "/semblance/fixtures/run", "/semblance/fixtures/cases"],
+        "get": [
+            "/livez", "/readyz", "/metrics", "/semblance/stats", "/semblance/overview", "/semblance/ledger",
+            "/semblance/traffic", "/semblance/traffic/{request_id}", "/semblance/traffic/live",
+            "/semblance/entries", "/semblance/entries/{id}", "/semblance/audits",
+            "/semblance/policies", "/semblance/policies/files", "/semblance/policies/history",
+            "/semblance/policies/history/{version}",
+            "/semblance/export", "/semblance/fixtures", "/semblance/fixtures/run/{job}",
+        ],
+        "post": [
+            "/semblance/purge", "/semblance/explain", "/semblance/feedback", "/semblance/audits/reset",
+            "/semblance/simulate", "/semblance/policies/reload", "/semblance/policies/check", "/semblance/policies/restore",
+            "/semblance/import", "/semblance/fixtures/run", "/semblance/fixtures/cases",
+        ],
+        "put": ["/semblance/policies/files"],
         "delete": ["/semblance/entries/{id}"],
     }))
 }

@@ -32,7 +32,7 @@ use crate::{
         verifier::{self, MiniLmVerifier, Verifier},
     },
     metrics::Metrics,
-    policy::{PolicySet, PolicyWatch, Problem},
+    policy::{self, By, Finished, PolicyDirectory, PolicySet, PolicyWatch, Problem},
     prices::{PriceProblem, Prices},
     replay::{
         desk::{self, Fixtures},
@@ -177,6 +177,7 @@ impl App {
                 "require_keys is on and no upstream has a key of its own: set api_key_env in an [upstreams.NAME]"
             );
         }
+        complete_policies(&config);
         let set = policies(&config)?;
         let certificates = config.tls.as_ref().map(Certificates::load).transpose()?;
         let tls = certificates.as_ref().map(Certificates::acceptor).transpose()?;
@@ -187,10 +188,14 @@ impl App {
         let replays = Replays { policies: config.policies.clone(), seams: seams.clone() };
         let gateway = build(&config, seams, set, &tasks).await?;
         let store = Arc::clone(gateway.parts().cache.store());
+        let policies = config.policies.as_ref().map(|dir| PolicyDirectory::new(dir, &config.data_dir));
+        if let Some(policies) = &policies {
+            policies.noticed(&gateway.parts().policies, By::Start, gateway.parts().clock.now()).await;
+        }
         let control = Control::new(
             Arc::clone(&gateway),
             Arc::clone(&store),
-            config.policies.clone(),
+            policies.clone(),
             config.admin_token.as_ref().map(config::Secret::expose),
         );
         control.furnish(Desk::new(fixtures(&config), Arc::new(replays)));
@@ -205,7 +210,7 @@ impl App {
             stop_admin: CancellationToken::new(),
             drain_time: config.drain,
         };
-        app.spawn_jobs(&config);
+        app.spawn_jobs(&config, policies);
         if let Some(certificates) = certificates {
             app.tasks.spawn("watch-certificates", certificates.watch(app.tasks.token().clone()));
         }
@@ -245,7 +250,7 @@ impl App {
         let _ = tokio::time::timeout(self.drain_time, idle).await;
     }
 
-    fn spawn_jobs(&self, config: &Config) {
+    fn spawn_jobs(&self, config: &Config, policies: Option<Arc<PolicyDirectory>>) {
         let stop = || self.tasks.token().clone();
         let gateway = || Arc::clone(&self.gateway);
         let store = || Arc::clone(&self.store);
@@ -257,8 +262,8 @@ impl App {
         let books = Arc::clone(&parts.traffic).keep_books(Arc::clone(&parts.embedder), stop());
         self.tasks.spawn("keep-books", books);
         self.tasks.spawn("reap", jobs::reap(gateway(), store(), config.disk_budget_bytes, stop()));
-        if let Some(dir) = &config.policies {
-            self.tasks.spawn("watch-policies", jobs::watch_policies(gateway(), dir.clone(), store(), stop()));
+        if let Some(policies) = policies {
+            self.tasks.spawn("watch-policies", jobs::watch_policies(gateway(), policies, store(), stop()));
         }
     }
 
@@ -315,6 +320,19 @@ pub async fn without_clients(config: &Config, seams: Seams, tasks: &Tasks) -> Re
     Ok(gateway)
 }
 
+/// Completes a save of policies that a kill cut off.
+fn complete_policies(config: &Config) {
+    let Some(dir) = &config.policies else { return };
+    match policy::finish(dir) {
+        Ok(Finished::Nothing) => {}
+        Ok(Finished::Completed) => tracing::info!("a save of policies that was cut off is complete now"),
+        Ok(Finished::Abandoned) => {
+            tracing::warn!("a save of policies was cut off and the files changed since: it is given up");
+        }
+        Err(error) => tracing::error!(%error, "a save of policies was cut off and cannot be completed"),
+    }
+}
+
 fn policies(config: &Config) -> Result<PolicySet, StartError> {
     let set = match &config.policies {
         Some(dir) => PolicySet::load(dir),
@@ -353,7 +371,7 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
     let gateway = Gateway::new(gateway::Parts {
         cache,
         embedder,
-        matcher: Matcher::new(matcher_settings(config), verifier),
+        matcher: Arc::new(Matcher::new(matcher_settings(config), verifier)),
         policies: Arc::new(PolicyWatch::new(set)),
         upstream,
         clock: seams.clock,
@@ -412,7 +430,7 @@ fn prices(config: &Config) -> Result<Prices, StartError> {
     Ok(config.prices.as_deref().map_or_else(|| Ok(Prices::shipped()), Prices::load)?)
 }
 
-async fn load_embedder(config: &Config) -> Result<Arc<dyn Embedder>, StartError> {
+pub(crate) async fn load_embedder(config: &Config) -> Result<Arc<dyn Embedder>, StartError> {
     let embedder = config.embedder.clone();
     let (workers, queue, deadline) = (embedder.threads, embedder.queue, embedder.timeout);
     let pool = PoolSettings { workers, queue, deadline, ..PoolSettings::default() };

@@ -160,7 +160,7 @@ pub struct Parts {
     /// Text to vector.
     pub embedder: Arc<dyn Embedder>,
     /// The hit decision.
-    pub matcher: Matcher,
+    pub matcher: Arc<Matcher>,
     /// Today's policies.
     pub policies: Arc<PolicyWatch>,
     /// The provider.
@@ -399,7 +399,7 @@ impl Gateway {
         question: Question,
         ticket: &mut Ticket,
     ) -> Result<Reply, Arc<Job>> {
-        ticket.question(&question);
+        ticket.question(self, &question);
         let facts = question.facts(&call);
         if let Some(category) = self.keeps_out(&question, &facts) {
             let bypass = self.bypass_category(call, &question, BypassReason::PersonalData, &category, ticket);

@@ -58,6 +58,7 @@ pub mod privacy;
 pub mod replay;
 mod scratch;
 pub mod similarity;
+pub mod simulate;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;

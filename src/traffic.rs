@@ -1,7 +1,8 @@
 //! What went through: one record a request where that is switched on, and the ledger of what was saved and spent.
 //!
 //! Invariants: the words of a question are in a record only where the policy of its category allows it, and never when they
-//! hold personal data or the category is never cached (I5), whose records hold no fingerprint either. The ledger holds sums
+//! hold personal data or the category is never cached (I5). A question of which no trace may stay has no fingerprint in its
+//! record either. The ledger holds sums
 //! by hour, category, model and policy revision, and nothing of anybody.
 
 pub mod ledger;
@@ -93,6 +94,8 @@ pub struct Record {
     pub query: Option<String>,
     /// Whether a stream was asked for.
     pub streamed: bool,
+    /// It holds personal data: its words are not kept, whatever the policy says of others.
+    pub personal: bool,
     /// US dollars that a hit saved, where the model has a price.
     pub saved_usd: Option<f64>,
 }

@@ -24,7 +24,7 @@ use crate::{
     key::Principal,
     metrics::{FollowerStatus, InFlight, Metrics},
     outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
-    policy::{Policy, PolicyWatch},
+    policy::{Policy, PolicyWatch, Sharing},
     telemetry::{self, RequestFacts},
     traffic::{Record, Weighed},
     upstream::{BodyError, UpstreamBody, UpstreamRequest},
@@ -49,8 +49,10 @@ pub(super) struct Ticket {
     model: String,
     /// The question, if it may be matched by meaning.
     asked: Option<String>,
-    /// Its keys, unless it holds personal data.
+    /// Its keys, for a record.
     keys: Option<Keys>,
+    /// It holds personal data.
+    personal: bool,
     streamed: bool,
     weighed: Option<Arc<Weighed>>,
     /// Tokens of what the cache served.
@@ -108,6 +110,7 @@ impl Ticket {
             model: String::new(),
             asked: None,
             keys: None,
+            personal: false,
             streamed: false,
             weighed: None,
             usage: None,
@@ -133,12 +136,14 @@ impl Ticket {
         self.now
     }
 
-    pub(super) fn question(&mut self, question: &Question) {
+    pub(super) fn question(&mut self, gateway: &Gateway, question: &Question) {
         question.request.model.clone_into(&mut self.model);
         // It may end in a file of replay cases, where no personal data belongs.
         self.principal = Some(question.principal);
         self.asked = question.query().filter(|_| question.personal.is_none()).map(str::to_owned);
-        self.keys = question.personal.is_none().then_some(question.own);
+        // As everybody would ask it: who asked stands beside it.
+        self.keys = self.traffic.wants_records().then(|| gateway.keys(question, Sharing::Shared));
+        self.personal = question.personal.is_some();
         self.streamed = question.request.shape != Shape::Json;
         self.echo = question.request.echo.clone();
     }
@@ -434,9 +439,9 @@ impl Ticket {
     }
 
     /// What a record says beyond what is `counted`. Of a question of no category, or of one that is never cached, nothing
-    /// that could tell it; of the others its words only where the policy allows it.
+    /// that could tell it; of one with personal data no words; of the others its words only where the policy allows it.
     fn facts(&self, counted: Record, status: StatusCode, latency: Duration, policy: Option<&Policy>) -> Record {
-        let never = self.outcome == Outcome::Bypass(BypassReason::ZeroTtl);
+        let never = matches!(self.outcome, Outcome::Bypass(BypassReason::ZeroTtl | BypassReason::PersonalData));
         let policy = policy.filter(|policy| !never && !policy.is_never_cached());
         let keys = self.keys.filter(|_| policy.is_some());
         let query = self.asked.as_ref().filter(|_| policy.is_some_and(|policy| policy.privacy.traffic_text));
@@ -461,6 +466,7 @@ impl Ticket {
             latency_us: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
             query: query.cloned(),
             streamed: self.streamed,
+            personal: self.personal,
             ..counted
         }
     }

@@ -54,14 +54,17 @@ async fn a_record_says_what_became_of_a_request_and_its_words_where_the_policy_a
 }
 
 #[tokio::test]
-async fn nothing_that_could_tell_it_is_recorded_of_a_question_that_is_never_cached_or_holds_personal_data() {
+async fn a_record_has_no_words_of_personal_data_and_nothing_that_could_tell_a_question_that_is_never_cached() {
     let gateway = recording().await;
     gateway.ask("What is my balance?").await;
     gateway.ask("Send my refund to jane.doe@gmail.com please").await;
-    for record in records(&gateway, "").await {
-        assert_eq!((&record["query"], &record["fingerprint"]), (&Value::Null, &Value::Null), "{record}");
-        assert_eq!(record["partition"], Value::Null);
-    }
+    let all = records(&gateway, "").await;
+    let (personal, never) = (&all[0], &all[1]);
+    assert_eq!(
+        (&never["query"], &never["fingerprint"], &never["partition"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
+    assert_eq!((&personal["query"], &personal["personal"]), (&Value::Null, &json!(true)), "{personal}");
 }
 
 #[tokio::test]
