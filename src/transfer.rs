@@ -1,6 +1,6 @@
 //! Export and import: entries as lines of JSON, and the questions and answers that a person writes.
 //!
-//! One format, two kinds of [`line`]: a whole entry, as [`export`] writes it, and a question with its answer. [`import`]
+//! One format, two kinds of [`mod@line`]: a whole entry, as [`export`] writes it, and a question with its answer. [`import`]
 //! takes both, a line at a time: a bad line is told with its number and the rest goes on. A line that is there already is
 //! left, so that an import that was cut off can be started again from the beginning.
 //!

@@ -113,12 +113,12 @@ impl Lines {
             if let Some(end) = end {
                 let line = self.read.split_to(end);
                 self.read.advance(1);
-                return text(&line).map(Some);
+                return Ok(Some(text(&line)));
             }
             searched = self.read.len();
             if self.ended {
                 let rest = self.read.split();
-                return if rest.is_empty() { Ok(None) } else { text(&rest).map(Some) };
+                return Ok((!rest.is_empty()).then(|| text(&rest)));
             }
             if searched > LONGEST_LINE {
                 return Err(AdminError::BadRequest(format!("a line is longer than {LONGEST_LINE} bytes")));
@@ -133,7 +133,6 @@ impl Lines {
 }
 
 /// A line that is no text is read all the same, so that it is told with its number: it is no JSON either.
-#[expect(clippy::unnecessary_wraps, reason = "as the caller gives it on")]
-fn text(line: &[u8]) -> Result<String, AdminError> {
-    Ok(String::from_utf8_lossy(line).into_owned())
+fn text(line: &[u8]) -> String {
+    String::from_utf8_lossy(line).into_owned()
 }
