@@ -7,6 +7,7 @@ mod dashboard;
 mod entries;
 mod explain;
 mod feedback;
+mod fixtures;
 mod ledger;
 mod overview;
 mod policies;
@@ -14,9 +15,10 @@ mod purge;
 mod simulate;
 mod stats;
 mod traffic;
+mod transfer;
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -30,6 +32,8 @@ use axum::{
 use http::{StatusCode, header};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+
+pub use fixtures::Desk;
 
 use crate::{
     entry::EntryId,
@@ -50,6 +54,7 @@ pub struct Control {
     /// Cancelled when the listener closes: answers that have no end of their own end then.
     closing: CancellationToken,
     started: std::time::Instant,
+    desk: OnceLock<Desk>,
     simulations: simulate::Jobs,
 }
 
@@ -71,8 +76,15 @@ impl Control {
             draining: AtomicBool::new(false),
             closing: CancellationToken::new(),
             started: std::time::Instant::now(),
+            desk: OnceLock::new(),
             simulations: simulate::Jobs::default(),
         })
+    }
+
+    /// Gives it fixtures to show and run; the first ones stay.
+    pub fn furnish(&self, desk: Desk) {
+        // A second call would be a mistake of the composition root, without harm.
+        let _ = self.desk.set(desk);
     }
 
     /// From now on `/readyz` fails, so that no new traffic is sent here.
@@ -117,6 +129,12 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/semblance/purge", post(purge::purge))
         .route("/semblance/policies", get(policies::list))
         .route("/semblance/policies/reload", post(policies::reload))
+        .route("/semblance/export", get(transfer::export))
+        .route("/semblance/import", post(transfer::import))
+        .route("/semblance/fixtures", get(fixtures::list))
+        .route("/semblance/fixtures/run", post(fixtures::run))
+        .route("/semblance/fixtures/run/{job}", get(fixtures::show))
+        .route("/semblance/fixtures/cases", post(fixtures::add))
         .route("/semblance/policies/files", get(policies::files).put(policies::save))
         .route("/semblance/policies/check", post(policies::check))
         .route("/semblance/policies/history", get(policies::history))
@@ -167,6 +185,18 @@ enum AdminError {
     NoRecord,
     #[error("the file of traffic records cannot be used; the log says why")]
     NoTrafficLog,
+    #[error("another run is under way; wait for its end")]
+    JobRunning,
+    #[error("{}", .0.join("; "))]
+    FixtureProblems(Vec<String>),
+    #[error("the file of cases cannot be used: {0}")]
+    FixtureFile(std::io::Error),
+    #[error("a case of this id is there already")]
+    CaseKnown,
+    #[error(
+        "the data directory is encrypted and a case would stand there in plain text; name a directory for fixtures (--fixtures DIR)"
+    )]
+    Sealed,
     #[error("the store failed: {0}")]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -189,6 +219,11 @@ impl IntoResponse for AdminError {
             Self::NoSuchPage => (StatusCode::NOT_FOUND, "no-such-page"),
             Self::NoRecord => (StatusCode::NOT_FOUND, "no-record"),
             Self::NoTrafficLog => (StatusCode::SERVICE_UNAVAILABLE, "no-traffic-log"),
+            Self::JobRunning => (StatusCode::CONFLICT, "job-running"),
+            Self::FixtureProblems(_) => (StatusCode::UNPROCESSABLE_ENTITY, "fixture-problems"),
+            Self::FixtureFile(_) => (StatusCode::INTERNAL_SERVER_ERROR, "fixtures-file"),
+            Self::CaseKnown => (StatusCode::CONFLICT, "case-known"),
+            Self::Sealed => (StatusCode::CONFLICT, "sealed"),
             Self::Purge(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.reason()),
             Self::Feedback(NoRemedy::Store(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.reason()),
             Self::Feedback(error) => (StatusCode::NOT_FOUND, error.reason()),
@@ -264,10 +299,12 @@ async fn index() -> Json<serde_json::Value> {
             "/semblance/policies", "/semblance/policies/files", "/semblance/policies/history",
             "/semblance/policies/history/{version}",
             "/semblance/simulate/{job}", "/semblance/simulate/{job}/report.html",
+            "/semblance/export", "/semblance/fixtures", "/semblance/fixtures/run/{job}",
         ],
         "post": [
             "/semblance/purge", "/semblance/explain", "/semblance/feedback", "/semblance/audits/reset",
             "/semblance/simulate", "/semblance/policies/reload", "/semblance/policies/check", "/semblance/policies/restore",
+            "/semblance/import", "/semblance/fixtures/run", "/semblance/fixtures/cases",
         ],
         "put": ["/semblance/policies/files"],
         "delete": ["/semblance/entries/{id}", "/semblance/simulate/{job}"],

@@ -3,13 +3,15 @@
 //! Nothing is bound before the configuration is known to be good, and nothing is written before both listeners are
 //! bound: a start that fails leaves everything as it was.
 
+pub mod replays;
+
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin::{self, Control},
+    admin::{self, Control, Desk},
     cache::Cache,
     clock::Clock,
     config::{self, ClientGone, Config, EmbedderConfig, EmbedderKind, Limits, UpstreamChoice},
@@ -32,7 +34,10 @@ use crate::{
     metrics::Metrics,
     policy::{self, By, Finished, PolicyDirectory, PolicySet, PolicyWatch, Problem},
     prices::{PriceProblem, Prices},
-    replay::memory::{RememberingEmbedder, RememberingVerifier},
+    replay::{
+        desk::{self, Fixtures},
+        memory::{RememberingEmbedder, RememberingVerifier},
+    },
     similarity::Similarity,
     store::{
         StoreError, Upkeep,
@@ -50,6 +55,7 @@ use crate::{
     },
     wire::{Family, RecordSettings, chat::ChatSettings},
 };
+use replays::Replays;
 
 /// Pairs that people marked wrong, as replay cases.
 const FEEDBACK_FILE: &str = "feedback.jsonl";
@@ -179,6 +185,7 @@ impl App {
         let admin_socket = bind(config.admin_listen, "--admin-listen").await?;
 
         let tasks = Tasks::new();
+        let replays = Replays { policies: config.policies.clone(), seams: seams.clone() };
         let gateway = build(&config, seams, set, &tasks).await?;
         let store = Arc::clone(gateway.parts().cache.store());
         let policies = config.policies.as_ref().map(|dir| PolicyDirectory::new(dir, &config.data_dir));
@@ -191,6 +198,7 @@ impl App {
             policies.clone(),
             config.admin_token.as_ref().map(config::Secret::expose),
         );
+        control.furnish(Desk::new(fixtures(&config), Arc::new(replays)));
         let app = Self {
             listen: local(&data, config.listen),
             admin: local(&admin_socket, config.admin_listen),
@@ -291,7 +299,6 @@ impl App {
 
 /// A warm gateway in process, without listeners and background jobs, that does every piece of work once: for replay.
 pub async fn without_listeners(config: &Config, mut seams: Seams, tasks: &Tasks) -> Result<Arc<Gateway>, StartError> {
-    let set = policies(config)?;
     let embedder = match seams.embedder {
         Some(embedder) => embedder,
         None => load_embedder(config).await?,
@@ -302,6 +309,12 @@ pub async fn without_listeners(config: &Config, mut seams: Seams, tasks: &Tasks)
         None => load_verifier(config).await?,
     };
     seams.verifier = seams.verifier.map(|verifier| Arc::new(RememberingVerifier::new(verifier)) as Arc<dyn Verifier>);
+    without_clients(config, seams, tasks).await
+}
+
+/// A warm gateway in process, without listeners and background jobs: for work on a data directory that no other has.
+pub async fn without_clients(config: &Config, seams: Seams, tasks: &Tasks) -> Result<Arc<Gateway>, StartError> {
+    let set = policies(config)?;
     let gateway = build(config, seams, set, tasks).await?;
     jobs::relearn(&gateway, gateway.parts().cache.store().as_ref()).await;
     Ok(gateway)
@@ -540,7 +553,17 @@ fn oversight(config: &Config) -> Result<Oversight, StartError> {
     });
     // It would hold in plain text what the database keeps sealed.
     let feedback_file = config.encryption_key.is_none().then(|| config.data_dir.join(FEEDBACK_FILE));
-    Ok(Oversight { shadow: config.shadow, feedback_file, judge: judge.transpose()? })
+    let desk_file = fixtures(config).desk_file();
+    Ok(Oversight { shadow: config.shadow, feedback_file, desk_file, judge: judge.transpose()? })
+}
+
+/// The fixtures of the desk. In a sealed data directory no case is added, for it would stand there in plain text.
+fn fixtures(config: &Config) -> Fixtures {
+    let may_add = config.fixtures.is_some() || config.encryption_key.is_none();
+    let directory = config.fixtures.clone().unwrap_or_else(|| config.data_dir.join(desk::DIRECTORY));
+    // Shown to people who did not start it.
+    let directory = std::path::absolute(&directory).unwrap_or(directory);
+    Fixtures::of(directory, may_add)
 }
 
 /// The hit decision's bounds; a value that is no similarity was refused by the configuration.

@@ -12,9 +12,9 @@ mod output;
 mod policies;
 mod purge;
 mod replay;
-mod scratch;
 mod serve;
 mod simulate;
+mod transfer;
 mod tune;
 
 use std::process::ExitCode;
@@ -67,6 +67,10 @@ enum Command {
     Purge(purge::Args),
     /// Say of a served answer that it was wrong, stale or unsafe.
     Feedback(feedback::Args),
+    /// Write entries as lines of JSON, from a running gateway or a data directory.
+    Export(transfer::ExportArgs),
+    /// Bring in what `export` wrote, or questions with their answers, a line of JSON each.
+    Import(Box<transfer::ImportArgs>),
     /// Make, list and revoke the gateway's own keys, so that apps need none of a provider.
     Keys(keys::Args),
 }
@@ -86,6 +90,8 @@ pub fn run() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Purge(args) => purge::run(args),
         Command::Feedback(args) => feedback::run(args),
+        Command::Export(args) => transfer::export(&args),
+        Command::Import(args) => transfer::import(&args),
         Command::Keys(args) => keys::run(args),
     };
     match result {

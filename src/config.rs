@@ -211,6 +211,8 @@ pub struct Config {
     pub encryption_key: Option<EncryptionKey>,
     /// Where policies live; `None` for the shipped set.
     pub policies: Option<PathBuf>,
+    /// Fixtures of the desk; `None` for those in the data directory.
+    pub fixtures: Option<PathBuf>,
     /// Name of the tenant: entries shared by `scope = "tenant"` stay inside it.
     pub tenant: String,
     /// True when requests without a credential may use the cache, in a scope of their own.

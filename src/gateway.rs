@@ -21,6 +21,7 @@ mod reply;
 mod report;
 mod tape;
 pub mod traffic;
+pub mod warm;
 
 use std::{
     path::PathBuf,
@@ -95,6 +96,8 @@ pub struct Oversight {
     pub shadow: bool,
     /// Where wrong pairs are appended as replay cases.
     pub feedback_file: Option<PathBuf>,
+    /// Where the desk adds replay cases; an erasure reaches it.
+    pub desk_file: Option<PathBuf>,
     /// Asked about close refusals.
     pub judge: Option<Arc<Judge>>,
 }

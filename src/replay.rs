@@ -5,6 +5,7 @@
 //! crosses), or all share one pool, where the nearest neighbour may belong to another case. Time passes by hand.
 
 pub mod case;
+pub mod desk;
 pub mod html;
 pub mod memory;
 pub mod report;
@@ -152,10 +153,7 @@ impl Replayer {
     pub async fn pooled(&self, cases: &[Case], done: impl Fn() + Sync) -> Vec<Record> {
         const POOL: &str = "pool";
         let questions = Questions::of(cases);
-        let seeding = cases.iter().map(|case| {
-            let case = case.clone();
-            async move { self.seed(&case, POOL).await }
-        });
+        let seeding = cases.iter().cloned().map(|case| async move { self.seed(&case, POOL).await });
         stream::iter(seeding).buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
         let mut order: Vec<_> = cases.iter().enumerate().collect();
         order.sort_by_key(|(_, case)| case.advance);
@@ -165,9 +163,10 @@ impl Replayer {
             let advance = group.first().map_or(passed, |(_, case)| case.advance);
             self.hand.advance(advance.saturating_sub(passed));
             passed = advance;
-            let asking = group.iter().map(|&(number, case)| {
-                let (case, questions, done) =
-                    (Case { advance: std::time::Duration::ZERO, ..case.clone() }, &questions, &done);
+            let still = |case: &Case| Case { advance: std::time::Duration::ZERO, ..case.clone() };
+            let group: Vec<(usize, Case)> = group.iter().map(|(number, case)| (*number, still(case))).collect();
+            let asking = group.into_iter().map(|(number, case)| {
+                let (questions, done) = (&questions, &done);
                 async move {
                     let record = self.ask(&case, POOL, Some(questions)).await;
                     done();

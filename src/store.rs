@@ -13,6 +13,7 @@ pub mod encryption;
 pub mod failing;
 pub mod sqlite;
 pub mod traffic;
+pub mod transfer;
 pub mod verdicts;
 
 use futures_util::future::BoxFuture;
@@ -356,7 +357,7 @@ pub struct Expired {
 
 /// What start-up and the background jobs ask of a store. Whatever removes entries returns their ids, so that index and
 /// hot tier can follow.
-pub trait Upkeep: Store + verdicts::Verdicts {
+pub trait Upkeep: Store + verdicts::Verdicts + transfer::Transfer {
     /// Up to `limit` vectors after `after`, for a rebuild of the index. Unreadable vectors are left out.
     fn vectors(&self, after: Option<EntryId>, limit: u32) -> BoxFuture<'_, Result<Page<StoredVector>, StoreError>>;
 

@@ -20,6 +20,7 @@ use crate::{
     store::{
         EntrySummary, Expired, Found, Page, Store, StoreStats, StoredVector, Unembedded,
         conformance::{entry, fingerprint},
+        transfer::{PastPurge, Transfer},
         verdicts::{KeptLedger, Verdicts},
     },
 };
@@ -205,6 +206,20 @@ impl Upkeep for Model {
 
     fn keep_example_vectors(&self, _: String, _: Vec<(String, Embedding)>) -> Result<(), StoreError> {
         Err(StoreError::Closed)
+    }
+}
+
+impl Transfer for Model {
+    fn ids(&self, _: Selector, _: Option<EntryId>, _: u32) -> BoxFuture<'_, Result<Page<EntryId>, StoreError>> {
+        unused()
+    }
+
+    fn aliases(&self, _: EntryId) -> BoxFuture<'_, Result<Vec<Fingerprint>, StoreError>> {
+        unused()
+    }
+
+    fn past_purges(&self) -> BoxFuture<'_, Result<Vec<PastPurge>, StoreError>> {
+        unused()
     }
 }
 

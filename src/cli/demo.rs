@@ -6,11 +6,12 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::Context;
 use serde_json::json;
 
-use super::{Output, runtime, scratch::Scratch, serve};
+use super::{Output, runtime, serve};
 use crate::{
     app::{App, Seams},
     clock::{Clock, ManualClock},
     config::Config,
+    scratch::Scratch,
     telemetry,
     upstream::{http::install_tls, scripted::Scripted},
 };

@@ -54,6 +54,36 @@ impl AdminArgs {
     }
 }
 
+impl AdminArgs {
+    /// Host and port.
+    pub(super) fn address(&self) -> &str {
+        self.admin.trim_start_matches("http://").trim_end_matches('/')
+    }
+
+    /// Asks and returns the answer with its body unread; an answer that is an error becomes one.
+    pub(super) async fn open(&self, path: &str, body: Option<String>) -> anyhow::Result<reqwest::Response> {
+        crate::upstream::http::install_tls();
+        let url = format!("http://{}{path}", self.address());
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let mut request = match body {
+            Some(body) => client.post(&url).header("content-type", "application/x-ndjson").body(body),
+            None => client.get(&url),
+        };
+        if let Some(token) = &self.admin_token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.with_context(|| {
+            format!("no gateway answers at {url}; start one with `semblance serve`, or give --admin or --data-dir")
+        })?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let text = response.text().await?;
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        bail!("{}", answer["error"]["message"].as_str().unwrap_or(text.as_str()))
+    }
+}
+
 /// Arguments of `purge`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

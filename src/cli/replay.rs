@@ -1,31 +1,24 @@
 //! `semblance replay`: fixtures through the real matcher, and the one number that matters.
 
-use std::{fs, io::IsTerminal, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{fs, io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Output, runtime, scratch::Scratch, serve};
+use super::{Output, runtime};
 use crate::{
-    app::{self, Seams},
-    clock::{Clock, Timestamp},
-    config::{Config, UpstreamChoice},
-    matcher::calibration::PSame,
-    policy::PolicySet,
+    app::{
+        Seams,
+        replays::{self, Replayed},
+    },
     replay::{
-        Record, Replayer,
+        Record,
         case::{self, Case},
         html,
         report::{Baseline, Bounds, Report, Tally},
     },
-    tasks::Tasks,
-    upstream::scripted::Scripted,
 };
 
-/// The moment at which every replay begins, so that two of them do the same.
-const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
-/// A busy machine must not turn hits into misses here.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Cases shown on the terminal.
 const SHOWN: usize = 10;
 
@@ -106,37 +99,12 @@ fn read_baseline(path: &PathBuf) -> anyhow::Result<Baseline> {
     serde_json::from_str(&text).with_context(|| format!("{} is no report of `replay --json`", path.display()))
 }
 
-/// What a replay leaves: the records, and the policies and bars they came from.
-pub(super) struct Replayed {
-    pub(super) records: Vec<Record>,
-    pub(super) policies: Arc<PolicySet>,
-    pub(super) bars: Vec<(f64, PSame)>,
-}
-
 /// Replays `cases` through a gateway of its own.
 pub(super) async fn replay(cases: &[Case], pool: bool, policies: Option<&PathBuf>) -> anyhow::Result<Replayed> {
-    let scratch = Scratch::new("replay")?;
-    let mut config = serve::usable(Config::defaults())?;
-    config.data_dir = scratch.path().to_owned();
-    config.upstream = UpstreamChoice::Demo;
-    config.policies = policies.cloned();
-    config.embedder.timeout = PATIENCE;
-    let (clock, hand) = Clock::manual(START);
-    let (model, script) = Scripted::programmable();
-    let upstream = Arc::new(model.with_clock(clock.clone()));
-    let tasks = Tasks::new();
-    let seams = Seams { clock, upstream: Some(upstream), ..Seams::default() };
-    let gateway = app::without_listeners(&config, seams, &tasks).await?;
-    let parts = gateway.parts();
-    let policies = parts.policies.current();
-    let bars = parts.matcher.verifier().map_or_else(Vec::new, |verifier| verifier.calibration().lines().collect());
-    let replayer = Replayer { gateway, script, hand };
     let bar = progress(cases.len());
-    let records =
-        if pool { replayer.pooled(cases, || bar.inc(1)).await } else { replayer.alone(cases, || bar.inc(1)).await };
+    let replayed = replays::replay(cases, pool, policies.cloned(), Seams::default(), || bar.inc(1)).await?;
     bar.finish_and_clear();
-    tasks.drain(Duration::from_secs(5)).await;
-    Ok(Replayed { records, policies, bars })
+    Ok(replayed)
 }
 
 fn progress(cases: usize) -> ProgressBar {

@@ -130,6 +130,11 @@ settings! {
     /// Edits take effect without a restart. Default: the shipped set.
     #[arg(long, env = "SEMBLANCE_POLICIES", value_name = "DIR")]
     policies: PathBuf = "policies",
+    /// Directory of fixtures that the dashboard shows and runs
+    ///
+    /// Cases added there go to desk.jsonl in it. Default: fixtures in the data directory.
+    #[arg(long, env = "SEMBLANCE_FIXTURES", value_name = "DIR", hide_short_help = true)]
+    fixtures: PathBuf = "fixtures",
     /// Name of the tenant: entries shared by scope = "tenant" stay inside it
     #[arg(long, env = "SEMBLANCE_TENANT", value_name = "NAME", hide_short_help = true)]
     tenant: String = "tenant",

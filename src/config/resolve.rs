@@ -66,6 +66,7 @@ impl Check<'_> {
             data_dir: typed.data_dir.as_ref().map_or_else(|| super::DATA_DIR.into(), |typed| typed.value.clone()),
             encryption_key: self.encryption_key(args, typed),
             policies: typed.policies.as_ref().map(|typed| typed.value.clone()),
+            fixtures: typed.fixtures.as_ref().map(|typed| typed.value.clone()),
             tenant: self.tenant(typed.tenant.as_ref()),
             allow_anonymous,
             require_keys: typed.require_keys.as_ref().is_some_and(|typed| typed.value),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Gateway,
+    Gateway, Oversight,
     feedback::{private_file, write_through},
 };
 use crate::{
@@ -59,7 +59,8 @@ impl Gateway {
         if !erased.is_empty() {
             self.recent.forget(&erased);
             self.parts.traffic.forget(erased.clone()).await?;
-            if let Some(path) = &self.parts.oversight.feedback_file {
+            let Oversight { feedback_file, desk_file, .. } = &self.parts.oversight;
+            for path in [feedback_file, desk_file].into_iter().flatten() {
                 let _alone = self.feedback_file.lock().await;
                 let done = drop_cases(path, &erased).await;
                 done.map_err(|source| NotPurged::FeedbackFile { path: path.clone(), source })?;
@@ -76,17 +77,20 @@ async fn drop_cases(path: &Path, erased: &[Principal]) -> io::Result<()> {
     absent(tokio::fs::remove_file(&new).await)?;
     let Some(text) = absent(tokio::fs::read_to_string(path).await)? else { return Ok(()) };
     let kept: String = text.lines().filter(|line| is_others(line, erased)).flat_map(|line| [line, "\n"]).collect();
-    if kept == text {
-        return Ok(());
-    }
+    if kept == text { Ok(()) } else { replace(path, &kept).await }
+}
+
+/// Puts `text` in the place of the file, wholly or not at all.
+pub(super) async fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let new = path.with_extension("new");
     let mut file =
         private_file(tokio::fs::OpenOptions::new().create(true).write(true).truncate(true)).open(&new).await?;
-    write_through(&mut file, &kept).await?;
+    write_through(&mut file, text).await?;
     tokio::fs::rename(&new, path).await
 }
 
 /// `None` for a file that is not there.
-fn absent<T>(done: io::Result<T>) -> io::Result<Option<T>> {
+pub(super) fn absent<T>(done: io::Result<T>) -> io::Result<Option<T>> {
     match done {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         done => done.map(Some),

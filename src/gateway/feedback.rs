@@ -10,7 +10,11 @@ use tokio::{
     io::AsyncWriteExt,
 };
 
-use super::{Gateway, recent::Recalled};
+use super::{
+    Gateway,
+    erase::{absent, replace},
+    recent::Recalled,
+};
 use crate::{
     entry::EntryId,
     key::Principal,
@@ -154,6 +158,29 @@ impl Gateway {
         }
         let tripped = self.auditor.is_tripped(&category);
         Ok(Remedy { entry: entry.to_string(), category, blocked: 0, purged, tripped })
+    }
+
+    /// Appends `line` to the file of the desk's cases, unless what it holds makes it known; says whether it did. The file is
+    /// replaced, so that nobody ever reads a part of a line, and what is no plain file is left alone.
+    pub async fn add_case(&self, path: &Path, line: &str, is_known: impl Fn(&str) -> bool) -> std::io::Result<bool> {
+        let _alone = self.feedback_file.lock().await;
+        if absent(tokio::fs::symlink_metadata(path).await)?.is_some_and(|found| !found.is_file()) {
+            return Err(std::io::Error::other(format!("{} is no plain file", path.display())));
+        }
+        if let Some(directory) = path.parent() {
+            tokio::fs::create_dir_all(directory).await?;
+        }
+        let mut text = absent(tokio::fs::read_to_string(path).await)?.unwrap_or_default();
+        if is_known(&text) {
+            return Ok(false);
+        }
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(line);
+        text.push('\n');
+        replace(path, &text).await?;
+        Ok(true)
     }
 
     /// Appends the pairs as replay cases, where their text is known and may be written down.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Call, Gateway, flight::FlightKey, may, personal::Personal};
 use crate::{
@@ -24,6 +24,8 @@ use crate::{
 
 /// Label under which requests without a credential get a principal of their own.
 const ANONYMOUS: &str = "anonymous";
+/// Label of the principal whom no request can have: who asked for what an operator brings for everybody.
+const OPERATOR: &str = "operator";
 /// Label under which the holders of the gateway's own keys are principals by their names.
 const HOLDER: &str = "holder";
 
@@ -214,6 +216,31 @@ impl Gateway {
         Ok(asked)
     }
 
+    /// The principal of whoever asks with `secret` as clients of `family` usually send it.
+    pub(super) fn principal_of(&self, secret: &str, family: Family) -> Option<Principal> {
+        let key = &self.parts.principal_key;
+        if let Some(name) = self.parts.keys.name_of(secret) {
+            return Some(self.holder(&name));
+        }
+        let (name, value) = match family {
+            Family::Messages => ("x-api-key", secret.to_owned()),
+            Family::Gemini => ("x-goog-api-key", secret.to_owned()),
+            _ => ("authorization", format!("Bearer {secret}")),
+        };
+        let headers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::try_from(value).ok()?)]);
+        headers::credential(&headers, "").map(|it| key.principal(it.kind, &it.bytes))
+    }
+
+    /// The principal of who holds keys of the gateway's own under this name.
+    pub(super) fn holder(&self, name: &str) -> Principal {
+        self.parts.principal_key.principal(HOLDER, name.as_bytes())
+    }
+
+    /// The principal of what an operator brings for everybody: nobody's question, so that no erasure is about it.
+    pub(super) fn operator(&self) -> Principal {
+        self.parts.principal_key.principal(OPERATOR, b"")
+    }
+
     /// Whoever asks with this key or token, in any header it can come in.
     pub fn principals_of(&self, secret: &str) -> Vec<Principal> {
         let key = &self.parts.principal_key;
@@ -256,7 +283,13 @@ impl Gateway {
         Ok(self.question(call, principal, request, directives))
     }
 
-    fn question(&self, call: &Call, principal: Principal, request: Request, directives: Directives) -> Question {
+    pub(super) fn question(
+        &self,
+        call: &Call,
+        principal: Principal,
+        request: Request,
+        directives: Directives,
+    ) -> Question {
         let scope = self.own_scope(call, Some(&request.model), principal, &directives);
         let mut shape = answer_shape(&request.partition, &call.headers, &call.path_and_query, &directives);
         if request.handles.is_some() {

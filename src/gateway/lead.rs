@@ -691,7 +691,7 @@ struct Flown {
 }
 
 /// Whether meaning may be used at all: plain text, no context to lean on.
-fn may_match(question: &Question) -> bool {
+pub(super) fn may_match(question: &Question) -> bool {
     question.query().is_some_and(|query| !(question.request.first_turn && guard::leans_on_context(query)))
 }
 

@@ -196,7 +196,7 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn read_file(file: &Path, cases: &mut Vec<Case>, problems: &mut Vec<Problem>) {
+pub(super) fn read_file(file: &Path, cases: &mut Vec<Case>, problems: &mut Vec<Problem>) {
     let text = match fs::read_to_string(file) {
         Ok(text) => text,
         Err(error) => return problems.push(unreadable(file, &error)),
@@ -211,7 +211,7 @@ fn read_file(file: &Path, cases: &mut Vec<Case>, problems: &mut Vec<Problem>) {
 }
 
 /// Reads a line; the error says in words what is wrong.
-fn parse(line: &str, place: impl Fn() -> String) -> Result<Case, String> {
+pub(super) fn parse(line: &str, place: impl Fn() -> String) -> Result<Case, String> {
     let line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let advance = match line.advance.as_deref().map(humantime::parse_duration).transpose() {
         Ok(advance) => advance.unwrap_or_default(),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Durability, Expired, Hardness, Selector, USE_RESOLUTION_MS, Upkeep,
+    transfer::Cover,
     verdicts::{KeptLedger, Pair},
 };
 use crate::{
@@ -42,6 +43,8 @@ macro_rules! conformance_suite {
             example_vectors_are_kept_by_embedder
             a_blocked_pair_loses_its_alias_and_is_kept_once
             books_are_replaced_by_category
+            ids_come_in_parts_as_the_selector_selects
+            a_purge_of_an_entry_is_told_again_under_any_id
         );
     };
     ($open:expr; $($sentence:ident)+) => {
@@ -173,6 +176,7 @@ pub(crate) async fn an_alias_leads_to_its_entry_until_that_is_gone(store: &dyn U
     store.flush().await.unwrap();
     let via = store.find(fingerprint("other wording")).await.unwrap().unwrap();
     assert!(via.via_alias);
+    assert_eq!(store.aliases(entry.id).await.unwrap(), [fingerprint("other wording")]);
     assert_same(&via.entry, &entry);
     let selector = Selector { entry: Some(entry.id), ..Selector::default() };
     store.purge(selector, Hardness::Hard, false).await.unwrap();
@@ -451,4 +455,34 @@ pub(crate) async fn books_are_replaced_by_category(store: &dyn Upkeep) {
     }
     store.flush().await.unwrap();
     assert_eq!(store.ledgers().await.unwrap(), [kept("faq", "3"), kept("writing", "2")]);
+}
+
+pub(crate) async fn ids_come_in_parts_as_the_selector_selects(store: &dyn Upkeep) {
+    let (entries, selectors) = variety(store).await;
+    for selector in selectors {
+        let selected: Vec<_> = entries.iter().filter(|entry| selector.selects(entry)).map(|entry| entry.id).collect();
+        let (mut ids, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.ids(selector.clone(), after, 3).await.unwrap();
+            assert!(page.items.len() <= 3);
+            ids.extend(page.items);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(ids, selected, "{selector:?}");
+    }
+}
+
+pub(crate) async fn a_purge_of_an_entry_is_told_again_under_any_id(store: &dyn Upkeep) {
+    let old = admitted(store, "q").await;
+    let selector = Selector { entry: Some(old.id), ..Selector::default() };
+    store.purge(selector, Hardness::Hard, false).await.unwrap();
+    store.purge(Selector { tag: Some("us".to_owned()), ..Selector::default() }, Hardness::Hard, false).await.unwrap();
+    let purges = store.past_purges().await.unwrap();
+    let covers = |entry: &Entry| purges.iter().map(|purge| purge.covers(entry, false)).collect::<Vec<_>>();
+    assert_eq!(covers(&Entry { id: EntryId(77), ..old.clone() }), [Cover::Yes, Cover::No]);
+    assert_eq!(covers(&Entry { fingerprint: fingerprint("other"), ..old }), [Cover::No, Cover::No]);
+    assert!(purges.iter().all(|purge| purge.is_hard));
 }

@@ -18,6 +18,7 @@ use crate::{
     store::{
         Durability, EntrySummary, Expired, Found, Hardness, Page, Selector, Store, StoreError, StoreStats,
         StoredVector, Unembedded, Upkeep,
+        transfer::{PastPurge, Transfer},
         verdicts::{KeptLedger, Pair, Verdicts},
     },
 };
@@ -189,6 +190,25 @@ impl Upkeep for FailingStore {
 
     fn keep_example_vectors(&self, embedder: String, vectors: Vec<(String, Embedding)>) -> Result<(), StoreError> {
         self.writable()?.keep_example_vectors(embedder, vectors)
+    }
+}
+
+impl Transfer for FailingStore {
+    fn ids(
+        &self,
+        selector: Selector,
+        after: Option<EntryId>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Page<EntryId>, StoreError>> {
+        self.call(|store| store.ids(selector, after, limit))
+    }
+
+    fn aliases(&self, entry: EntryId) -> BoxFuture<'_, Result<Vec<Fingerprint>, StoreError>> {
+        self.call(|store| store.aliases(entry))
+    }
+
+    fn past_purges(&self) -> BoxFuture<'_, Result<Vec<PastPurge>, StoreError>> {
+        self.call(|store| store.past_purges())
     }
 }
 

@@ -19,6 +19,7 @@ mod readers;
 mod schema;
 mod selection;
 pub mod traffic;
+mod transfer;
 mod vault;
 mod verdicts;
 mod write;

@@ -139,7 +139,12 @@ impl Setup {
     }
 
     pub(crate) async fn start(self) -> TestGateway {
-        let (clock, hand) = Clock::manual(START);
+        self.start_at(START).await
+    }
+
+    /// As [`Setup::start`], at another moment.
+    pub(crate) async fn start_at(self, now: Timestamp) -> TestGateway {
+        let (clock, hand) = Clock::manual(now);
         let (model, script) = Scripted::programmable();
         self.start_with(clock, hand, model, script).await
     }

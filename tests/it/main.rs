@@ -36,5 +36,6 @@ mod same_meaning; // joining a running fetch by meaning
 mod simulate; // other policies over the same traffic, held against the gateway
 mod tidy; // rules of the house, held against the source
 mod traffic; // records of requests, the ledger and the overview
+mod transfer; // entries out and in, what an operator writes, and the fixtures of the desk
 mod upstreams; // named ones, their fallbacks and keys
 mod zero_sla; // what must never leave a trace

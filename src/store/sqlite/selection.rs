@@ -2,7 +2,7 @@
 
 use rusqlite::types::Value;
 
-use crate::store::Selector;
+use crate::{key::Fingerprint, store::Selector};
 
 /// A condition over `entries` and its values, in order.
 #[derive(Debug)]
@@ -47,13 +47,14 @@ impl Selection {
     }
 }
 
-/// The selector for the audit trail, with scopes as entries are listed with. Who was erased is not named: that something
-/// of somebody was is all that stays.
-pub(super) fn as_json(selector: &Selector, erased: bool) -> String {
+/// The selector for the audit trail, with scopes as entries are listed with, and the fingerprint of the entry that it
+/// names. Who was erased is not named: that something of somebody was is all that stays.
+pub(super) fn as_json(selector: &Selector, fingerprint: Option<Fingerprint>, erased: bool) -> String {
     let Selector { entry, tag, category, scope, principals, generated_until } = selector;
     let named = principals.iter().map(|of| if erased { "erased".to_owned() } else { of.to_hex() });
     serde_json::json!({
         "entry": entry.map(|id| id.to_string()),
+        "fingerprint": fingerprint.map(|of| of.to_hex()),
         "tag": tag,
         "category": category,
         "scope": scope.map(|scope| scope.to_hex()),

@@ -62,7 +62,7 @@ fn blocked(conn: &Connection) -> Result<Vec<Pair>, StoreError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn wordings(conn: &Connection, entry: EntryId) -> Result<Vec<Fingerprint>, StoreError> {
+pub(super) fn wordings(conn: &Connection, entry: EntryId) -> Result<Vec<Fingerprint>, StoreError> {
     let mut statement = conn.prepare_cached("SELECT fingerprint FROM aliases WHERE entry_id = ?")?;
     let rows = statement.query_map([write::row_id(entry)], |row| fingerprint(row, 0))?;
     Ok(rows.collect::<Result<_, _>>()?)

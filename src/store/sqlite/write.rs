@@ -80,6 +80,8 @@ pub(super) fn selected(conn: &Connection, selector: &Selector) -> Done<Vec<Entry
 /// Removes or invalidates what `selector` selects and writes the audit trail.
 pub(super) fn purge(conn: &Connection, selector: &Selector, hardness: Hardness, now: Timestamp) -> Done<Vec<EntryId>> {
     let Selection { condition, mut values } = Selection::of(selector);
+    let named = selector.entry.filter(|_| selector.principals.is_empty());
+    let fingerprint = named.map(|id| fingerprint_of(conn, id)).transpose()?.flatten();
     let (hardness, purged) = match hardness {
         Hardness::Hard => ("hard", ids(conn, &format!("DELETE FROM entries WHERE {condition} RETURNING id"), values)?),
         Hardness::Soft(at) => {
@@ -99,12 +101,19 @@ pub(super) fn purge(conn: &Connection, selector: &Selector, hardness: Hardness, 
     conn.prepare_cached("INSERT INTO purges (at, selector, hardness, removed) VALUES (?, ?, ?, ?)")?.execute(
         params![
             now.as_millis(),
-            selection::as_json(selector, hardness == "hard"),
+            selection::as_json(selector, fingerprint, hardness == "hard"),
             hardness,
             i64::try_from(purged.len()).unwrap_or(i64::MAX),
         ],
     )?;
     Ok(purged)
+}
+
+/// What a purge by id is remembered by: an export has the same entry under another id.
+fn fingerprint_of(conn: &Connection, id: EntryId) -> Done<Option<Fingerprint>> {
+    let sql = "SELECT fingerprint FROM entries WHERE id = ?";
+    let found = conn.prepare_cached(sql)?.query_row([row_id(id)], |row| row.get(0)).optional()?;
+    Ok(found.map(Fingerprint::from_bytes))
 }
 
 /// Removes one entry, which turned out to be damaged.

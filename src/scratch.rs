@@ -4,18 +4,18 @@ use std::path::{Path, PathBuf};
 
 /// Removed when dropped.
 #[derive(Debug)]
-pub(super) struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
     /// A new directory among the system's temporary ones, with `purpose` in its name.
-    pub(super) fn new(purpose: &str) -> anyhow::Result<Self> {
+    pub(crate) fn new(purpose: &str) -> std::io::Result<Self> {
         let path = std::env::temp_dir().join(format!("semblance-{purpose}-{:016x}", fastrand::u64(..)));
         std::fs::create_dir_all(&path)?;
         Ok(Self(path))
     }
 
     /// Where it is.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
