@@ -1,6 +1,7 @@
 //! From settings as typed to settings that can be used; collects every problem on the way.
 
 mod listener;
+mod otlp;
 mod upstreams;
 
 use std::{
@@ -69,6 +70,7 @@ impl Check<'_> {
             allow_anonymous,
             require_keys: typed.require_keys.as_ref().is_some_and(|typed| typed.value),
             log: self.log(typed),
+            otlp: self.otlp(typed.otlp.as_ref()),
             limits: self.limits(typed),
             hot_tier_bytes: self.size("hot_tier_bytes", typed.hot_tier_bytes.as_ref(), 64 * MIB, 0),
             disk_budget_bytes: self.size("disk_budget_bytes", typed.disk_budget_bytes.as_ref(), 10 * GIB, MIB),

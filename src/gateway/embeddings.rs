@@ -278,8 +278,8 @@ impl Gateway {
         let (epoch, generated_at) = (self.parts.cache.epoch(), self.parts.clock.now());
         let started = tokio::time::Instant::now();
         let request = lead::recordable(&order.call, Some(&order.batch.model), order.batch.body_for(wanted));
-        let sent = tokio::select! {
-            sent = self.parts.upstream.send(request) => sent,
+        let (sent, _step) = tokio::select! {
+            sent = self.send_traced(&order.call.trace, request) => sent,
             () = self.abandoned(&leader, false) => return,
         };
         self.parts.metrics.upstream(sent.as_ref(), started.elapsed());

@@ -139,6 +139,22 @@ impl Gateway {
         class: &Classification,
         now: Timestamp,
     ) -> Lookup {
+        let step = question.trace.lookup();
+        let found = self.look_up_where_kept(question, text, class, now).await;
+        match &found {
+            Lookup::Serve(served) => step.found(served.outcome),
+            Lookup::Miss(reason, _) | Lookup::Withheld(reason, _) => step.missed(*reason),
+        }
+        found
+    }
+
+    async fn look_up_where_kept(
+        &self,
+        question: &Question,
+        text: (&str, &Embedding),
+        class: &Classification,
+        now: Timestamp,
+    ) -> Lookup {
         let reuse = &class.policy.reuse;
         let found = self.look_up_neighbours(question, text, (class, reuse.scope), now).await;
         let Lookup::Miss(refusal, stale) = found else { return found };

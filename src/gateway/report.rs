@@ -22,9 +22,10 @@ use crate::{
     http::error::ClientError,
     key::Principal,
     metrics::{FollowerStatus, InFlight, Metrics},
+    otel::{Otel, Step, Trace},
     outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
     telemetry::{self, RequestFacts},
-    upstream::{BodyError, UpstreamBody, UpstreamRequest},
+    upstream::{BodyError, UpstreamBody, UpstreamError, UpstreamRequest, UpstreamResponse},
     wire::{self, Answer, Echo, Family, Fresh, Shape},
 };
 
@@ -59,6 +60,8 @@ pub(super) struct Ticket {
     also_used: Vec<EntryId>,
     in_flight: Option<InFlight>,
     metrics: Arc<Metrics>,
+    otel: Otel,
+    step: Step,
 }
 
 /// What following a flight came to.
@@ -75,7 +78,11 @@ pub(super) enum Followed {
 }
 
 impl Ticket {
-    pub(super) fn open(gateway: &Gateway, call: &Call) -> Self {
+    /// The record of `call`, which then knows its trace.
+    pub(super) fn open(gateway: &Gateway, call: &mut Call) -> Self {
+        let otel = gateway.parts().otel.clone();
+        let (step, trace) = otel.request(call.family, &call.method, &call.headers);
+        call.trace = trace;
         Self {
             id: format!("sem-{:016x}", fastrand::u64(..)),
             family: call.family,
@@ -95,6 +102,8 @@ impl Ticket {
             also_used: Vec::new(),
             in_flight: Some(gateway.parts().metrics.in_flight()),
             metrics: Arc::clone(&gateway.parts().metrics),
+            otel,
+            step,
         }
     }
 
@@ -135,6 +144,7 @@ impl Ticket {
     pub(super) fn serve(&mut self, served: &Served, shape: Shape) -> Reply {
         self.outcome = served.outcome;
         self.category(&served.entry.category);
+        self.step.answered(&served.entry.answer);
         self.served = Some(served.clone());
         let mut reply = reply::hit(served, shape, &self.echo, self.now);
         let anthropics = served.entry.answer.family == Family::Messages;
@@ -241,18 +251,19 @@ impl Ticket {
                     // Frames may get shorter or be left out.
                     reply.headers.remove(header::CONTENT_LENGTH);
                 }
-                reply.body = ReplyBody::Stream(follow_body(reader, include_usage));
+                reply.body = ReplyBody::Stream(follow_body(reader, include_usage, self.step.clone()));
                 Followed::Reply(reply)
             }
             // What the leader's client asked for, passed through as it comes: an answer that is too large to keep.
             Shape::Json if leads && !opening.reshaped => {
                 let mut reply = self.fetched(opening, opening.stored_so_far(), None, leads);
-                reply.body = ReplyBody::Stream(follow_body(reader, true));
+                reply.body = ReplyBody::Stream(follow_body(reader, true, self.step.clone()));
                 Followed::Reply(reply)
             }
             Shape::Json => match reader.end().await {
                 (End::Complete, Some(answer)) if answer.can_render(shape) => {
                     let mut reply = self.fetched(opening, opening.stored_so_far(), None, leads);
+                    self.step.answered(&answer);
                     reshape(&mut reply, &answer, shape);
                     Followed::Reply(reply)
                 }
@@ -272,6 +283,9 @@ impl Ticket {
             Ok(ttl) => (Stored::Yes, Some(*ttl)),
             Err(why) => (Stored::No(*why), None),
         };
+        if let Some(answer) = answer {
+            self.step.answered(answer);
+        }
         let mut reply = self.fetched(opening, told, ttl, leads);
         let streamed = matches!(shape, Shape::Stream { .. }) && opening.status == StatusCode::OK;
         match answer {
@@ -327,10 +341,10 @@ impl Ticket {
         }
         self.record(reply.status);
         // A streamed answer is being answered until its last byte.
-        let in_flight = self.in_flight.take();
+        let answering = (self.in_flight.take(), std::mem::take(&mut self.step));
         if let ReplyBody::Stream(stream) = reply.body {
             let held = stream.map(move |piece| {
-                let _answering = &in_flight;
+                let _answering = &answering;
                 piece
             });
             reply.body = ReplyBody::Stream(held.boxed());
@@ -342,7 +356,7 @@ impl Ticket {
         let latency = self.started.elapsed();
         self.metrics.request(self.family, &self.category, self.outcome, latency);
         let served = self.served.as_ref();
-        telemetry::request_event(&RequestFacts {
+        let facts = RequestFacts {
             request_id: &self.id,
             family: self.family,
             model: &self.model,
@@ -356,7 +370,10 @@ impl Ticket {
             usage: served.and_then(|served| served.entry.answer.usage),
             not_stored: self.not_stored,
             broken: self.error,
-        });
+        };
+        telemetry::request_event(&facts);
+        self.otel.observe(&facts);
+        self.step.closed(&facts);
     }
 }
 
@@ -388,9 +405,22 @@ impl Gateway {
         self.pipe(call, UpstreamBody::Whole(body), Outcome::Bypass(why), ticket).await
     }
 
+    /// Sends a request upstream as a step of `trace`, which lasts as long as what comes back beside the answer.
+    pub(super) async fn send_traced(
+        &self,
+        trace: &Trace,
+        mut request: UpstreamRequest,
+    ) -> (Result<UpstreamResponse, UpstreamError>, Step) {
+        let upstream = &self.parts.upstream;
+        let step = trace.call(&mut request, |request| upstream.base_url(&request.target()).to_owned());
+        let sent = upstream.send(request).await;
+        step.responded(&sent);
+        (sent, step)
+    }
+
     /// Upstream to client, byte for byte.
     pub(super) async fn pipe(&self, call: Call, body: UpstreamBody, outcome: Outcome, ticket: &mut Ticket) -> Reply {
-        let Call { family, method, path_and_query, mut headers, holder, .. } = call;
+        let Call { family, method, path_and_query, mut headers, holder, trace, .. } = call;
         headers::prepare_for_upstream(&mut headers);
         if matches!(body, UpstreamBody::Whole(_)) {
             headers.remove(header::CONTENT_LENGTH);
@@ -410,7 +440,7 @@ impl Gateway {
             body,
         };
         let started = tokio::time::Instant::now();
-        let sent = self.parts.upstream.send(request).await;
+        let (sent, step) = self.send_traced(&trace, request).await;
         self.parts.metrics.upstream(sent.as_ref(), started.elapsed());
         match sent {
             Ok(response) => {
@@ -418,7 +448,7 @@ impl Gateway {
                 let mut headers = response.headers;
                 let facts = CacheFacts { fwd_status: Some(response.status), ..CacheFacts::default() };
                 append_cache_status(&mut headers, &cache_status(outcome, &facts));
-                Reply { status: response.status, headers, body: ReplyBody::Stream(response.body) }
+                Reply { status: response.status, headers, body: ReplyBody::Stream(step.lasting(response.body)) }
             }
             Err(error) => ticket.refused(&ClientError::Upstream(error)),
         }
@@ -451,18 +481,28 @@ fn millis(time: Duration) -> u64 {
 }
 
 /// A flight's chunks as a body: all that is there at once, then as they come.
-fn follow_body(reader: Reader, include_usage: bool) -> stream::BoxStream<'static, Result<Bytes, BodyError>> {
-    stream::unfold(Some(reader), move |reader| async move {
-        let mut reader = reader?;
+/// `step` is told what the answer says of itself.
+fn follow_body(
+    reader: Reader,
+    include_usage: bool,
+    step: Step,
+) -> stream::BoxStream<'static, Result<Bytes, BodyError>> {
+    stream::unfold(Some((reader, step)), move |following| async move {
+        let (mut reader, step) = following?;
         loop {
             match reader.next().await {
                 Ok(chunks) => {
                     let bytes = joined(&chunks, include_usage);
                     if !bytes.is_empty() {
-                        return Some((Ok(bytes), Some(reader)));
+                        return Some((Ok(bytes), Some((reader, step))));
                     }
                 }
-                Err(End::Complete) => return None,
+                Err(End::Complete) => {
+                    if let (_, Some(answer)) = reader.end().await {
+                        step.answered(&answer);
+                    }
+                    return None;
+                }
                 Err(End::Broken) => return Some((Err(BodyError("the upstream broke off".to_owned())), None)),
             }
         }

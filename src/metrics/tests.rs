@@ -23,6 +23,7 @@ const NAMES: &[&str] = &[
     "lookup_duration_seconds histogram",
     "lookups counter",
     "misses counter",
+    "otlp_dropped counter",
     "policy_reloads counter",
     "removals counter",
     "request_duration_seconds histogram",
@@ -37,6 +38,7 @@ const NAMES: &[&str] = &[
     "upstream_requests counter",
     "withheld counter",
     "wrong_hit_bound gauge",
+    "wrong_hit_budget gauge",
 ];
 
 /// The value of the sample that starts with `series`.
@@ -58,6 +60,7 @@ fn touch_all(metrics: &Metrics) {
     metrics.withheld(MissReason::Shadow, "faq");
     metrics.judged("yes");
     metrics.set_wrong_hits("faq", true, 0.03);
+    metrics.set_budgets([("faq", 0.02)].into_iter());
     metrics.upstream(Err(&UpstreamError::Timeout), Duration::from_secs(1));
     metrics.set_store(&StoreStats { entries: 3, ..StoreStats::default() });
     metrics.set_memory(1, 2, 3);

@@ -57,6 +57,9 @@ fn outside_crates_stay_in_their_rooms() {
         ("tower_http", &["http/"]),
         ("tokio_rustls", &["tls.rs", "http/serve.rs"]),
         ("ring", &["key.rs"]),
+        ("opentelemetry", &["otel.rs", "otel/"]),
+        ("opentelemetry_sdk", &["otel.rs", "otel/"]),
+        ("opentelemetry_proto", &["otel.rs", "otel/"]),
         ("flate2", &["http/coding.rs"]),
         ("clap", &["cli.rs", "cli/", "config/args.rs"]),
     ];
