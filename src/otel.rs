@@ -132,8 +132,7 @@ impl Otel {
                 .build();
             provider.tracer("semblance")
         });
-        let instruments =
-            settings.metrics.then(|| Instruments::new(queue, resource.clone(), settings.metric_interval));
+        let instruments = settings.metrics.then(|| Instruments::new(queue, resource.clone(), settings.metric_interval));
         let tasks = Tasks::new();
         let metrics = Arc::clone(metrics);
         let exporter = Exporter { collector, headers: settings.headers, resource, metrics, failing: false };
@@ -391,10 +390,7 @@ fn error(facts: &RequestFacts<'_>) -> Option<Cow<'static, str>> {
 }
 
 fn generative(family: Family) -> [KeyValue; 2] {
-    [
-        KeyValue::new(names::OPERATION, names::operation(family)),
-        KeyValue::new(names::PROVIDER, names::provider(family)),
-    ]
+    [KeyValue::new(names::OPERATION, names::operation(family)), KeyValue::new(names::PROVIDER, names::provider(family))]
 }
 
 /// A method's name as the conventions have it: clients invent some.

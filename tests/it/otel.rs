@@ -121,7 +121,9 @@ async fn hits_say_how_they_were_found_and_call_nobody() {
     assert_eq!(text(exact, "gen_ai.response.model"), "gpt-4o-mini");
     assert!(!spans.iter().any(|span| span.parent_span_id == exact.span_id), "nothing was worked out for it");
     let below: Vec<&Span> = spans.iter().filter(|span| span.parent_span_id == semantic.span_id).collect();
-    assert!(below.iter().any(|span| span.name == "semblance.lookup" && text(span, "semblance.outcome") == "hit-semantic"));
+    assert!(
+        below.iter().any(|span| span.name == "semblance.lookup" && text(span, "semblance.outcome") == "hit-semantic")
+    );
     assert!(below.iter().all(|span| span.kind() != SpanKind::Client));
 }
 
@@ -145,7 +147,9 @@ async fn nothing_of_a_question_an_answer_or_a_credential_goes_out() {
     assert!(collector.spans().len() > 10 && !collector.metric_names().is_empty());
     let holds = |needle: &str| sent.windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle.as_bytes()));
     assert!(holds("gpt-4o-mini"), "what is looked for would be seen");
-    for text in ["two-factor", "authentication", "pirate", "Security", "flip", "sk-", "secret-file", "Bearer", "not for you"] {
+    for text in
+        ["two-factor", "authentication", "pirate", "Security", "flip", "sk-", "secret-file", "Bearer", "not for you"]
+    {
         assert!(!holds(text), "{text}");
     }
 }
@@ -262,11 +266,17 @@ async fn failures_are_marked_with_their_reason_and_clients_faults_are_not_ours()
     gateway.stop().await;
     let spans = collector.spans();
     let mark = |span: &Span| span.status.as_ref().map_or(Mark::Unset, |status| status.code());
-    for (error, of_request) in [("upstream-connect", Mark::Error), ("503", Mark::Error), ("400", Mark::Unset)] {
-        let marked = |kind: SpanKind| {
-            spans.iter().find(|span| span.kind() == kind && text(span, "error.type") == error).map(mark).unwrap()
-        };
-        assert_eq!((marked(SpanKind::Client), marked(SpanKind::Server)), (Mark::Error, of_request), "{error}");
+    let marked = |kind: SpanKind, error: &str| {
+        let found = spans.iter().find(|span| span.kind() == kind && text(span, "error.type") == error);
+        found.map(mark).unwrap_or_else(|| panic!("{error} in {spans:#?}"))
+    };
+    for (of_call, of_request, mark) in [
+        ("upstream-connect", "upstream_connect", Mark::Error),
+        ("503", "503", Mark::Error),
+        ("400", "400", Mark::Unset),
+    ] {
+        assert_eq!(marked(SpanKind::Client, of_call), Mark::Error, "{of_call}");
+        assert_eq!(marked(SpanKind::Server, of_request), mark, "{of_request}");
     }
 }
 
@@ -322,7 +332,8 @@ async fn a_dead_or_silent_collector_costs_no_request_anything_and_drops_are_coun
         gateway.stop().await;
         assert!(began.elapsed() < Duration::from_secs(5), "the stop waits for no collector");
         if collector.is_dead() {
-            let dropped = |line: &str| line.strip_prefix("semblance_otlp_dropped_total{signal=\"spans\"} ")?.parse().ok();
+            let dropped =
+                |line: &str| line.strip_prefix("semblance_otlp_dropped_total{signal=\"spans\"} ")?.parse().ok();
             let dropped: f64 = metrics.render().lines().find_map(dropped).unwrap();
             assert!(dropped > 50.0, "{dropped}");
         }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     headers,
     otel::{Sampling, Settings},
-    upstream::http::BaseUrl,
+    upstream::http::{BaseUrl, ConfigProblem},
 };
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -27,6 +27,15 @@ const INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
 /// The attribute that a service name is.
 const NAME_ATTRIBUTE: &str = "service.name";
 
+/// What is wrong with the base URL of a collector, if anything.
+fn unusable(endpoint: &str) -> Option<String> {
+    match BaseUrl::parse(endpoint).err()? {
+        ConfigProblem::NotAUrl { url } => Some(format!("{url:?} is not a URL; write it like http://127.0.0.1:4318")),
+        ConfigProblem::Credentials => Some(format!("the URL holds a user or password; put them in {HEADERS}")),
+        other => Some(other.to_string()),
+    }
+}
+
 impl Check<'_> {
     pub(super) fn otlp(&mut self, typed: Option<&Typed<String>>) -> Option<Settings> {
         if self.variable("OTEL_SDK_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
@@ -34,13 +43,15 @@ impl Check<'_> {
         }
         let endpoint = match typed {
             Some(typed) => {
-                self.url("otlp", typed);
+                if let Some(what) = unusable(&typed.value) {
+                    self.report("otlp", typed, what);
+                }
                 typed.value.trim().to_owned()
             }
             None => {
                 let found = self.variable(ENDPOINT)?;
-                if let Err(problem) = BaseUrl::parse(&found) {
-                    self.misread(ENDPOINT, problem.to_string());
+                if let Some(what) = unusable(&found) {
+                    self.misread(ENDPOINT, what);
                 }
                 found
             }

@@ -7,12 +7,12 @@ use std::{
 
 use axum::{Router, body::Bytes, extract::State, routing::post};
 use http::HeaderMap;
+pub(super) use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::{
     collector::{metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
     common::v1::{KeyValue, any_value::Value},
     metrics::v1::{Metric, metric::Data, number_data_point},
 };
-pub(super) use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use semblance::{
     otel::{Sampling, Settings},
@@ -105,7 +105,8 @@ impl Collector {
     /// All spans so far.
     pub(super) fn spans(&self) -> Vec<Span> {
         let taken = self.taken.lock().unwrap();
-        let scopes = taken.traces.iter().flat_map(|sent| &sent.resource_spans).flat_map(|resource| &resource.scope_spans);
+        let scopes =
+            taken.traces.iter().flat_map(|sent| &sent.resource_spans).flat_map(|resource| &resource.scope_spans);
         scopes.flat_map(|scope| &scope.spans).cloned().collect()
     }
 
