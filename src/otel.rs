@@ -1,7 +1,8 @@
 //! Traces and metrics by OTLP, beside Prometheus; off unless a collector is named.
 //!
 //! [`Otel`] is the whole of it; a [`Trace`] travels with a request to wherever it is worked on; a [`Step`] is one span,
-//! which ends when its last copy goes. Names follow OpenTelemetry's GenAI conventions ([`names`]).
+//! which ends when its last copy goes. Names follow OpenTelemetry's
+//! conventions for generative AI ([`names`]).
 //!
 //! # Invariants
 //! - Off, it costs nothing: no thread, no task, no allocation, no header.

@@ -58,10 +58,11 @@ pub(super) struct Ticket {
     joined: bool,
     served: Option<Served>,
     also_used: Vec<EntryId>,
+    /// Before what says that the request is being answered: a stop waits for that, and then sends the last spans.
+    step: Step,
     in_flight: Option<InFlight>,
     metrics: Arc<Metrics>,
     otel: Otel,
-    step: Step,
 }
 
 /// What following a flight came to.
@@ -100,10 +101,10 @@ impl Ticket {
             joined: false,
             served: None,
             also_used: Vec::new(),
+            step,
             in_flight: Some(gateway.parts().metrics.in_flight()),
             metrics: Arc::clone(&gateway.parts().metrics),
             otel,
-            step,
         }
     }
 
@@ -341,7 +342,7 @@ impl Ticket {
         }
         self.record(reply.status);
         // A streamed answer is being answered until its last byte.
-        let answering = (self.in_flight.take(), std::mem::take(&mut self.step));
+        let answering = (std::mem::take(&mut self.step), self.in_flight.take());
         if let ReplyBody::Stream(stream) = reply.body {
             let held = stream.map(move |piece| {
                 let _answering = &answering;

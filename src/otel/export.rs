@@ -137,8 +137,8 @@ pub(super) struct Exporter {
 impl Exporter {
     /// Sends what comes, until `stop` and then what is left.
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Item>, stop: CancellationToken) {
-        let mut items = Vec::with_capacity(BATCH);
         loop {
+            let mut items = Vec::new();
             tokio::select! {
                 received = queue.recv_many(&mut items, BATCH) => if received == 0 { return },
                 () = stop.cancelled(), if !queue.is_closed() => queue.close(),
@@ -156,7 +156,7 @@ impl Exporter {
                 _ = tokio::time::timeout(GATHER, gathering) => {}
                 () = stop.cancelled() => {}
             }
-            self.send_all(items.drain(..).collect(), &stop).await;
+            self.send_all(items, &stop).await;
         }
     }
 

@@ -1,4 +1,5 @@
-//! Names of attributes, operations and providers: OpenTelemetry's GenAI conventions, and our own under `semblance.`.
+//! Names of attributes, operations and providers: OpenTelemetry's conventions for generative AI, and our own under
+//! `semblance.`.
 //!
 //! <https://opentelemetry.io/docs/specs/semconv/gen-ai/>
 
