@@ -2,13 +2,13 @@
 //!
 //! [`Otel`] is the whole of it; a [`Trace`] travels with a request to wherever it is worked on; a [`Step`] is one span,
 //! which ends when its last copy goes. Names follow OpenTelemetry's
-//! conventions for generative AI ([`names`]).
+//! conventions for generative AI (in `names`).
 //!
 //! # Invariants
 //! - Off, it costs nothing: no thread, no task, no allocation, no header.
 //! - No text of a prompt or an answer, no credential and no path or query goes out: a span is told names of models,
 //!   categories and reasons, ids and counts, and there is no way to tell it more.
-//! - Nothing waits for the collector, and nothing fails because of it ([`export`]).
+//! - Nothing waits for the collector, and nothing fails because of it (see `export`).
 //! - A span that is recorded puts itself into the `traceparent` that goes upstream; where none is, headers go as they came.
 
 mod export;
@@ -48,7 +48,7 @@ use crate::{
     tasks::Tasks,
     telemetry::RequestFacts,
     upstream::{Upstream, UpstreamError, UpstreamRequest, UpstreamResponse},
-    wire::{Answer, Family},
+    wire::{Answer, Family, Usage},
 };
 
 /// Longest name that a client can make us send.
@@ -100,6 +100,23 @@ struct Inner {
     instruments: Option<Instruments>,
     /// The exporter alone: it must outlive all that makes telemetry.
     tasks: Tasks,
+}
+
+/// What an answer says of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Bill<'a> {
+    /// Its protocol.
+    pub family: Family,
+    /// The model that gave it.
+    pub model: &'a str,
+    /// Tokens that it took, when the provider said.
+    pub usage: Option<Usage>,
+}
+
+impl<'a> From<&'a Answer> for Bill<'a> {
+    fn from(answer: &'a Answer) -> Self {
+        Self { family: answer.family, model: &answer.model, usage: answer.usage }
+    }
 }
 
 /// The trace that a request belongs to. The default is none.
@@ -202,9 +219,13 @@ impl Inner {
 }
 
 impl Trace {
+    fn is_recorded(&self) -> bool {
+        self.0.as_ref().is_some_and(|request| request.span.is_sampled())
+    }
+
     fn child(&self, name: Cow<'static, str>, kind: SpanKind, attributes: Vec<KeyValue>) -> Step {
         match &self.0 {
-            Some(request) if request.span.is_sampled() => {
+            Some(request) if self.is_recorded() => {
                 let parent = Context::new().with_remote_span_context(request.span.clone());
                 request.otel.start(name, kind, attributes, &parent).0
             }
@@ -214,7 +235,7 @@ impl Trace {
 
     /// The span of a call to the provider at `base_url`, which `request` is then a part of.
     pub fn call(&self, request: &mut UpstreamRequest, base_url: impl FnOnce(&UpstreamRequest) -> String) -> Step {
-        let Some(parent) = self.0.as_ref().filter(|parent| parent.span.is_sampled()) else { return Step::default() };
+        let Some(parent) = self.0.as_ref().filter(|_| self.is_recorded()) else { return Step::default() };
         let mut attributes = vec![KeyValue::new(names::METHOD, known(&request.method))];
         attributes.extend(parent.family.into_iter().flat_map(generative));
         let operation = parent.family.map_or_else(|| known(&request.method), names::operation);
@@ -232,14 +253,13 @@ impl Trace {
 
     /// The span of making a vector with the embedder of this fingerprint.
     pub fn embedding(&self, embedder: &str) -> Step {
-        if self.0.is_none() {
+        if !self.is_recorded() {
             return Step::default();
         }
-        let attributes = vec![
-            KeyValue::new(names::OPERATION, names::EMBEDDINGS),
-            KeyValue::new(names::REQUEST_MODEL, bounded(embedder)),
-        ];
-        self.child(format!("{} {}", names::EMBEDDINGS, bounded(embedder)).into(), SpanKind::Internal, attributes)
+        let (operation, model) = (names::EMBEDDINGS, bounded(embedder));
+        let name = format!("{operation} {model}").into();
+        let attributes = vec![KeyValue::new(names::OPERATION, operation), KeyValue::new(names::REQUEST_MODEL, model)];
+        self.child(name, SpanKind::Internal, attributes)
     }
 
     /// The span of a lookup by meaning.
@@ -248,9 +268,9 @@ impl Trace {
     }
 
     /// Counts the tokens of an answer that was paid for; `model` is the one asked for.
-    pub fn bought(&self, model: &str, answer: &Answer) {
+    pub fn bought<'a>(&self, model: &str, answer: impl Into<Bill<'a>>) {
         if let Some(instruments) = self.0.as_ref().and_then(|request| request.otel.instruments.as_ref()) {
-            instruments.bought(model, answer);
+            instruments.bought(model, &answer.into());
         }
     }
 }
@@ -290,12 +310,13 @@ impl Step {
     }
 
     /// Notes what an answer says of itself: its model and its tokens.
-    pub fn answered(&self, answer: &Answer) {
+    pub fn answered<'a>(&self, answer: impl Into<Bill<'a>>) {
         self.with(|span| {
-            if !answer.model.is_empty() {
-                set(span, names::RESPONSE_MODEL, bounded(&answer.model));
+            let Bill { family: _, model, usage } = answer.into();
+            if !model.is_empty() {
+                set(span, names::RESPONSE_MODEL, bounded(model));
             }
-            if let Some(usage) = answer.usage {
+            if let Some(usage) = usage {
                 set(span, names::INPUT_TOKENS, count(usage.input));
                 set(span, names::OUTPUT_TOKENS, count(usage.output));
             }

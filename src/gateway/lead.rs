@@ -583,8 +583,8 @@ impl Gateway {
         // The scope names the upstream that failed; nor does another's answer say anything of a pairing, or of a pace.
         let verdict = if flown.stand_in { verdict.and(Err(NotStored::FallbackUpstream)) } else { verdict };
         if let Some(answer) = &answer {
-            flown.step.answered(answer);
-            job.call.trace.bought(&job.question.request.model, answer);
+            flown.step.answered(&**answer);
+            job.call.trace.bought(&job.question.request.model, &**answer);
         }
         if verdict.is_ok() {
             self.pace.observe(flown.started.elapsed());

@@ -264,7 +264,7 @@ impl Ticket {
             Shape::Json => match reader.end().await {
                 (End::Complete, Some(answer)) if answer.can_render(shape) => {
                     let mut reply = self.fetched(opening, opening.stored_so_far(), None, leads);
-                    self.step.answered(&answer);
+                    self.step.answered(&*answer);
                     reshape(&mut reply, &answer, shape);
                     Followed::Reply(reply)
                 }
@@ -285,7 +285,7 @@ impl Ticket {
             Err(why) => (Stored::No(*why), None),
         };
         if let Some(answer) = answer {
-            self.step.answered(answer);
+            self.step.answered(&**answer);
         }
         let mut reply = self.fetched(opening, told, ttl, leads);
         let streamed = matches!(shape, Shape::Stream { .. }) && opening.status == StatusCode::OK;
@@ -500,7 +500,7 @@ fn follow_body(
                 }
                 Err(End::Complete) => {
                     if let (_, Some(answer)) = reader.end().await {
-                        step.answered(&answer);
+                        step.answered(&*answer);
                     }
                     return None;
                 }

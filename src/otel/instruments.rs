@@ -18,13 +18,11 @@ use opentelemetry_sdk::{
 use prost::Message;
 
 use super::{
+    Bill,
     export::{Item, Queue},
     names,
 };
-use crate::{
-    telemetry::RequestFacts,
-    wire::{Answer, Family},
-};
+use crate::{telemetry::RequestFacts, wire::Family};
 
 /// Bounds that the conventions set for durations, in seconds.
 const SECONDS: [f64; 14] = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
@@ -111,14 +109,16 @@ impl Instruments {
     }
 
     /// Counts the tokens of an answer that was paid for.
-    pub(super) fn bought(&self, model: &str, answer: &Answer) {
+    pub(super) fn bought(&self, model: &str, answer: &Bill<'_>) {
         let Some(usage) = answer.usage else { return };
-        for (kind, tokens) in [("input", usage.input), ("output", usage.output)] {
+        // Vectors are made of tokens and hold none.
+        let output = (answer.family != Family::Embeddings).then_some(("output", usage.output));
+        for (kind, tokens) in [("input", usage.input)].into_iter().chain(output) {
             let labels = [
                 KeyValue::new(names::OPERATION, names::operation(answer.family)),
                 KeyValue::new(names::PROVIDER, names::provider(answer.family)),
                 KeyValue::new(names::REQUEST_MODEL, super::bounded(model)),
-                KeyValue::new(names::RESPONSE_MODEL, super::bounded(&answer.model)),
+                KeyValue::new(names::RESPONSE_MODEL, super::bounded(answer.model)),
                 KeyValue::new(names::TOKEN_TYPE, kind),
             ];
             self.tokens.record(tokens, &labels);
