@@ -23,6 +23,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use export::{Exporter, Queue};
 use futures_util::{StreamExt, stream::BoxStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -47,12 +48,18 @@ use crate::{
     similarity::Similarity,
     tasks::Tasks,
     telemetry::RequestFacts,
-    upstream::{Upstream, UpstreamError, UpstreamRequest, UpstreamResponse},
+    upstream::{BodyError, Upstream, UpstreamError, UpstreamRequest, UpstreamResponse},
     wire::{Answer, Family, Usage},
 };
 
 /// Longest name that a client can make us send.
 const LONGEST_NAME: usize = 128;
+
+/// Why an upstream call failed whose answer ended early: [`UpstreamError::Broken`]'s reason.
+pub const BROKEN: &str = "upstream-broken";
+
+/// A body on its way.
+type Body = BoxStream<'static, Result<Bytes, BodyError>>;
 
 /// How many traces are recorded.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -282,16 +289,22 @@ impl Step {
         }
     }
 
-    /// `stream`, for as long as which this step lasts.
-    pub fn lasting<T: 'static>(self, stream: BoxStream<'static, T>) -> BoxStream<'static, T> {
+    /// A body, for as long as which this step lasts; where it breaks, the step is told `why`.
+    pub fn lasting(self, body: Body, why: &'static str) -> Body {
         if self.0.is_none() {
-            return stream;
+            return body;
         }
-        let held = stream.map(move |piece| {
-            let _lasting = &self;
-            piece
+        let held = body.inspect(move |piece| {
+            if piece.is_err() {
+                self.broke(why);
+            }
         });
         held.boxed()
+    }
+
+    /// Notes that the answer ended early, for this stable reason.
+    pub fn broke(&self, why: &'static str) {
+        self.with(|span| fail(span, why, true));
     }
 
     /// Makes `headers` name this span as their parent. A state that came without a trace belongs to none.

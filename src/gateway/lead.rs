@@ -34,7 +34,7 @@ use crate::{
     freshness,
     headers::{self, Stored},
     matcher::guard,
-    otel::Step,
+    otel::{self, Step},
     outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
     policy::{Facts, PersonalData, Policy, Sharing, Tier, Write},
     store::Durability,
@@ -477,6 +477,9 @@ impl Gateway {
             return leader.end(End::Broken, None);
         }
         let Reel { rest, finished, ended } = tape.finish(copied == Copied::Clean);
+        if !ended {
+            flown.step.broke(otel::BROKEN);
+        }
         let (answer, _) = self.keep(job, &flown, finished).await;
         leader.push(rest);
         leader.end(if ended { End::Complete } else { End::Broken }, answer);
@@ -494,6 +497,7 @@ impl Gateway {
             Read::Whole(body) => body,
             Read::Abandoned => return,
             Read::Broken(broken) => {
+                flown.step.broke(otel::BROKEN);
                 return leader.resolve(self.fallback(&flown.plan).await.map_or(Head::Failed(broken), Head::Entry));
             }
             Read::TooLarge(begun) => {

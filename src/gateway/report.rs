@@ -22,7 +22,7 @@ use crate::{
     http::error::ClientError,
     key::Principal,
     metrics::{FollowerStatus, InFlight, Metrics},
-    otel::{Otel, Step, Trace},
+    otel::{self, Otel, Step, Trace},
     outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
     telemetry::{self, RequestFacts},
     upstream::{BodyError, UpstreamBody, UpstreamError, UpstreamRequest, UpstreamResponse},
@@ -449,7 +449,9 @@ impl Gateway {
                 let mut headers = response.headers;
                 let facts = CacheFacts { fwd_status: Some(response.status), ..CacheFacts::default() };
                 append_cache_status(&mut headers, &cache_status(outcome, &facts));
-                Reply { status: response.status, headers, body: ReplyBody::Stream(step.lasting(response.body)) }
+                let body = step.lasting(response.body, otel::BROKEN);
+                let body = ticket.step.clone().lasting(body, ClientError::BrokenAnswer.reason());
+                Reply { status: response.status, headers, body: ReplyBody::Stream(body) }
             }
             Err(error) => ticket.refused(&ClientError::Upstream(error)),
         }
@@ -504,7 +506,10 @@ fn follow_body(
                     }
                     return None;
                 }
-                Err(End::Broken) => return Some((Err(BodyError("the upstream broke off".to_owned())), None)),
+                Err(End::Broken) => {
+                    step.broke(ClientError::BrokenAnswer.reason());
+                    return Some((Err(BodyError("the upstream broke off".to_owned())), None));
+                }
             }
         }
     })

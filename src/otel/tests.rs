@@ -116,7 +116,8 @@ async fn off_there_is_nothing_to_hold_and_nothing_to_wait_for() {
     assert!(step.0.is_none() && trace.0.is_none());
     let call = trace.call(&mut request, |_| panic!("nobody asks for the address"));
     assert!(call.0.is_none() && request.headers.is_empty());
-    assert_eq!(call.lasting(stream::iter([1, 2]).boxed()).collect::<Vec<i32>>().await, [1, 2]);
+    let body = call.lasting(stream::iter([Ok(Bytes::from_static(b"as it was"))]).boxed(), BROKEN);
+    assert_eq!(body.map(Result::unwrap).collect::<Vec<Bytes>>().await, ["as it was"]);
     otel.stop(Duration::ZERO).await;
 }
 

@@ -9,7 +9,10 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode as Mark};
 use semblance::{
     otel::Sampling,
-    upstream::{http::install_tls, scripted::Reply, scripted::Scripted},
+    upstream::{
+        http::install_tls,
+        scripted::{Reply, Scripted, Step},
+    },
 };
 use serde_json::json;
 
@@ -294,6 +297,23 @@ async fn failures_are_marked_with_their_reason_and_clients_faults_are_not_ours()
     ] {
         assert_eq!(marked(SpanKind::Client, of_call), Mark::Error, "{of_call}");
         assert_eq!(marked(SpanKind::Server, of_request), mark, "{of_request}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_breaks_off_is_marked_although_its_head_has_gone_out() {
+    let collector = Collector::start().await;
+    let gateway = started(&collector).await;
+    for body in [user(ASKED), with(user(ASKED), &json!({"n": 2}))] {
+        let begun = [Step::Send("data: {\"choices\":[]}\n\n".into()), Step::Break];
+        gateway.script.push(Reply::events(begun));
+        assert!(gateway.chat(&streaming(body)).await.broken);
+    }
+    gateway.stop().await;
+    let spans = collector.spans();
+    for (kind, why) in [(SpanKind::Client, "upstream-broken"), (SpanKind::Server, "upstream_broken")] {
+        let errors = spans.iter().filter(|span| span.kind() == kind).map(|span| text(span, "error.type"));
+        assert_eq!(errors.collect::<Vec<&str>>(), [why, why], "one recorded and one passed through");
     }
 }
 
