@@ -478,6 +478,8 @@ impl Metrics {
 
     /// Shows what each category's policy lets be wrong.
     pub fn set_budgets<'a>(&self, budgets: impl Iterator<Item = (&'a str, f64)>) {
+        // A policy may have gone.
+        self.wrong_hit_budget.clear();
         for (category, budget) in budgets {
             self.wrong_hit_budget.get_or_create(&[("category", Cow::Owned(category.to_owned()))]).set(budget);
         }

@@ -101,7 +101,7 @@ impl SpanProcessor for Queue {
 /// Why the collector did not take something.
 #[derive(Debug, thiserror::Error)]
 enum NotTaken {
-    #[error("{0}")]
+    #[error("{}", unreachable(.0))]
     Unreachable(#[from] UpstreamError),
     #[error("it did not answer in time")]
     Timeout,
@@ -115,6 +115,17 @@ impl NotTaken {
         match self {
             Self::Unreachable(_) | Self::Timeout => true,
             Self::Status(status) => matches!(status.as_u16(), 429 | 502..=504),
+        }
+    }
+}
+
+/// What an upstream's error says, of a collector.
+fn unreachable(error: &UpstreamError) -> String {
+    match error {
+        UpstreamError::Connect(why) => format!("cannot connect to it: {why}"),
+        UpstreamError::Broken(why) => format!("it broke the connection: {why}"),
+        UpstreamError::Timeout | UpstreamError::NoKey { .. } | UpstreamError::ClientBody(_) => {
+            error.reason().to_owned()
         }
     }
 }
