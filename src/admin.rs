@@ -3,19 +3,21 @@
 //! Off loopback it needs a bearer token; health checks never do. Nothing here is on a client's path.
 
 mod audits;
+mod dashboard;
 mod entries;
 mod explain;
 mod feedback;
+mod ledger;
+mod overview;
 mod policies;
 mod purge;
+mod simulate;
 mod stats;
+mod traffic;
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use axum::{
@@ -27,11 +29,13 @@ use axum::{
 };
 use http::{StatusCode, header};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     entry::EntryId,
     gateway::{Gateway, erase::NotPurged, feedback::NoRemedy},
     metrics::RemovalCause,
+    policy::PolicyDirectory,
     store::{Hardness, Selector, StoreError, Upkeep},
 };
 
@@ -40,27 +44,41 @@ use crate::{
 pub struct Control {
     gateway: Arc<Gateway>,
     store: Arc<dyn Upkeep>,
-    policies: Option<PathBuf>,
+    policies: Option<Arc<PolicyDirectory>>,
     token: Option<blake3::Hash>,
     draining: AtomicBool,
+    /// Cancelled when the listener closes: answers that have no end of their own end then.
+    closing: CancellationToken,
+    started: std::time::Instant,
+    simulations: simulate::Jobs,
 }
 
 impl Control {
     /// A control plane over `gateway`; `token` is asked of every call but the health checks. `policies` is the directory
-    /// that a reload reads, if there is one.
+    /// that a reload reads and a save writes, if there is one.
     pub fn new(
         gateway: Arc<Gateway>,
         store: Arc<dyn Upkeep>,
-        policies: Option<PathBuf>,
+        policies: Option<Arc<PolicyDirectory>>,
         token: Option<&str>,
     ) -> Arc<Self> {
         let token = token.map(|token| blake3::hash(token.as_bytes()));
-        Arc::new(Self { gateway, store, policies, token, draining: AtomicBool::new(false) })
+        Arc::new(Self {
+            gateway,
+            store,
+            policies,
+            token,
+            draining: AtomicBool::new(false),
+            closing: CancellationToken::new(),
+            started: std::time::Instant::now(),
+            simulations: simulate::Jobs::default(),
+        })
     }
 
     /// From now on `/readyz` fails, so that no new traffic is sent here.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
+        self.closing.cancel();
     }
 
     /// Purges to the end, also when the operator's connection is gone half-way.
@@ -92,7 +110,6 @@ type Shared = State<Arc<Control>>;
 /// The whole surface of the control plane.
 pub fn router(control: Arc<Control>) -> Router {
     let guarded = Router::new()
-        .route("/", get(index))
         .route("/metrics", get(stats::metrics))
         .route("/semblance/stats", get(stats::stats))
         .route("/semblance/entries", get(entries::list))
@@ -100,12 +117,31 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/semblance/purge", post(purge::purge))
         .route("/semblance/policies", get(policies::list))
         .route("/semblance/policies/reload", post(policies::reload))
+        .route("/semblance/policies/files", get(policies::files).put(policies::save))
+        .route("/semblance/policies/check", post(policies::check))
+        .route("/semblance/policies/history", get(policies::history))
+        .route("/semblance/policies/history/{version}", get(policies::version))
+        .route("/semblance/policies/restore", post(policies::restore))
         .route("/semblance/explain", post(explain::explain))
         .route("/semblance/feedback", post(feedback::feedback))
         .route("/semblance/audits", get(audits::list))
+        .route("/semblance/traffic", get(traffic::list))
+        .route("/semblance/traffic/live", get(traffic::live))
+        .route("/semblance/traffic/{request_id}", get(traffic::show))
+        .route("/semblance/ledger", get(ledger::show))
+        .route("/semblance/simulate", post(simulate::begin))
+        .route("/semblance/simulate/{job}", get(simulate::show).delete(simulate::cancel))
+        .route("/semblance/simulate/{job}/report.html", get(simulate::page))
+        .route("/semblance/overview", get(overview::overview))
         .route("/semblance/audits/reset", post(audits::reset))
         .layer(middleware::from_fn_with_state(Arc::clone(&control), authorise));
-    Router::new().route("/livez", get(live)).route("/readyz", get(ready)).merge(guarded).with_state(control)
+    Router::new()
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
+        .route("/", get(dashboard::root))
+        .route("/dashboard/{file}", get(dashboard::asset))
+        .merge(guarded)
+        .with_state(control)
 }
 
 /// An admin call that cannot be done.
@@ -121,6 +157,16 @@ enum AdminError {
     BadRequest(String),
     #[error("no such entry: it expired, was purged or replaced")]
     NoEntry,
+    #[error("no such job, or it has no report: only the last few are remembered")]
+    NoJob,
+    #[error("another simulation is running; wait for it or cancel it")]
+    Busy,
+    #[error("there is no such page; the dashboard is at /")]
+    NoSuchPage,
+    #[error("no record of that request: none is kept, it is too old, or it was erased")]
+    NoRecord,
+    #[error("the file of traffic records cannot be used; the log says why")]
+    NoTrafficLog,
     #[error("the store failed: {0}")]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -138,6 +184,11 @@ impl IntoResponse for AdminError {
             Self::Foreign => (StatusCode::FORBIDDEN, "foreign-origin"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request"),
             Self::NoEntry => (StatusCode::NOT_FOUND, "no-entry"),
+            Self::NoJob => (StatusCode::NOT_FOUND, "no-job"),
+            Self::Busy => (StatusCode::CONFLICT, "busy"),
+            Self::NoSuchPage => (StatusCode::NOT_FOUND, "no-such-page"),
+            Self::NoRecord => (StatusCode::NOT_FOUND, "no-record"),
+            Self::NoTrafficLog => (StatusCode::SERVICE_UNAVAILABLE, "no-traffic-log"),
             Self::Purge(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.reason()),
             Self::Feedback(NoRemedy::Store(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.reason()),
             Self::Feedback(error) => (StatusCode::NOT_FOUND, error.reason()),
@@ -150,6 +201,12 @@ impl IntoResponse for AdminError {
 }
 
 async fn authorise(State(control): Shared, request: Request, next: Next) -> Result<Response, AdminError> {
+    allow(&control, &request)?;
+    Ok(next.run(request).await)
+}
+
+/// Whether this request may see what is guarded.
+fn allow(control: &Control, request: &Request) -> Result<(), AdminError> {
     if let Some(token) = control.token {
         let given = request.headers().get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
         let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
@@ -157,10 +214,10 @@ async fn authorise(State(control): Shared, request: Request, next: Next) -> Resu
         if blake3::hash(given) != token {
             return Err(AdminError::Unauthorised);
         }
-    } else if !is_local(&request) {
+    } else if !is_local(request) {
         return Err(AdminError::Foreign);
     }
-    Ok(next.run(request).await)
+    Ok(())
 }
 
 /// Without a token only the machine's own tools may ask: a web page that was lured here carries a foreign `Host` (DNS
@@ -200,8 +257,18 @@ async fn ready(State(control): Shared) -> (StatusCode, Json<Health>) {
 async fn index() -> Json<serde_json::Value> {
     Json(serde_json::json!({
         "semblance": env!("CARGO_PKG_VERSION"),
-        "get": ["/livez", "/readyz", "/metrics", "/semblance/stats", "/semblance/entries", "/semblance/entries/{id}", "/semblance/policies", "/semblance/audits"],
-        "post": ["/semblance/purge", "/semblance/explain", "/semblance/policies/reload", "/semblance/feedback", "/semblance/audits/reset"],
+        "get": [
+            "/livez", "/readyz", "/metrics", "/semblance/stats", "/semblance/overview", "/semblance/ledger",
+            "/semblance/traffic", "/semblance/traffic/{request_id}", "/semblance/traffic/live",
+            "/semblance/entries", "/semblance/entries/{id}", "/semblance/audits",
+            "/semblance/policies", "/semblance/policies/files", "/semblance/policies/history",
+            "/semblance/policies/history/{version}",
+        ],
+        "post": [
+            "/semblance/purge", "/semblance/explain", "/semblance/feedback", "/semblance/audits/reset",
+            "/semblance/simulate", "/semblance/policies/reload", "/semblance/policies/check", "/semblance/policies/restore",
+        ],
+        "put": ["/semblance/policies/files"],
         "delete": ["/semblance/entries/{id}"],
     }))
 }

@@ -20,7 +20,7 @@ use crate::{
         pool::PoolSettings,
         remote::{RemoteEmbedder, RemoteSettings},
     },
-    gateway::{self, Gateway, Judge, Oversight},
+    gateway::{self, Gateway, Judge, Oversight, traffic::Traffic},
     http::{self, serve::Door},
     index::partitions::{self, Partitions},
     jobs,
@@ -31,13 +31,15 @@ use crate::{
     },
     metrics::Metrics,
     otel::Otel,
-    policy::{PolicySet, PolicyWatch, Problem},
+    policy::{self, By, Finished, PolicyDirectory, PolicySet, PolicyWatch, Problem},
+    prices::{PriceProblem, Prices},
     replay::memory::{RememberingEmbedder, RememberingVerifier},
     similarity::Similarity,
     store::{
         StoreError, Upkeep,
         failing::FailingStore,
-        sqlite::{SqliteStore, StoreSettings},
+        sqlite::{SqliteStore, StoreSettings, traffic::SqliteTraffic},
+        traffic::TrafficLog,
     },
     tasks::Tasks,
     tls::{Certificates, TlsProblem},
@@ -103,6 +105,9 @@ pub enum StartError {
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
+    /// The price list cannot be used.
+    #[error(transparent)]
+    Prices(#[from] PriceProblem),
     /// The upstream cannot be used.
     #[error("the upstream cannot be used: {0}")]
     Upstream(#[from] ConfigProblem),
@@ -175,6 +180,7 @@ impl App {
                 "require_keys is on and no upstream has a key of its own: set api_key_env in an [upstreams.NAME]"
             );
         }
+        complete_policies(&config);
         let set = policies(&config)?;
         let certificates = config.tls.as_ref().map(Certificates::load).transpose()?;
         let tls = certificates.as_ref().map(Certificates::acceptor).transpose()?;
@@ -184,10 +190,14 @@ impl App {
         let tasks = Tasks::new();
         let gateway = build(&config, seams, set, &tasks).await?;
         let store = Arc::clone(gateway.parts().cache.store());
+        let policies = config.policies.as_ref().map(|dir| PolicyDirectory::new(dir, &config.data_dir));
+        if let Some(policies) = &policies {
+            policies.noticed(&gateway.parts().policies, By::Start, gateway.parts().clock.now()).await;
+        }
         let control = Control::new(
             Arc::clone(&gateway),
             Arc::clone(&store),
-            config.policies.clone(),
+            policies.clone(),
             config.admin_token.as_ref().map(config::Secret::expose),
         );
         let app = Self {
@@ -201,7 +211,7 @@ impl App {
             stop_admin: CancellationToken::new(),
             drain_time: config.drain,
         };
-        app.spawn_jobs(&config);
+        app.spawn_jobs(&config, policies);
         if let Some(certificates) = certificates {
             app.tasks.spawn("watch-certificates", certificates.watch(app.tasks.token().clone()));
         }
@@ -241,7 +251,7 @@ impl App {
         let _ = tokio::time::timeout(self.drain_time, idle).await;
     }
 
-    fn spawn_jobs(&self, config: &Config) {
+    fn spawn_jobs(&self, config: &Config, policies: Option<Arc<PolicyDirectory>>) {
         let stop = || self.tasks.token().clone();
         let gateway = || Arc::clone(&self.gateway);
         let store = || Arc::clone(&self.store);
@@ -250,9 +260,11 @@ impl App {
         self.tasks.spawn("read-books", Arc::clone(self.gateway.auditor()).read_until_known());
         let re_embed = jobs::re_embed(store(), Arc::clone(&parts.cache), Arc::clone(&parts.embedder), stop());
         self.tasks.spawn("re-embed", re_embed);
+        let books = Arc::clone(&parts.traffic).keep_books(Arc::clone(&parts.embedder), stop());
+        self.tasks.spawn("keep-books", books);
         self.tasks.spawn("reap", jobs::reap(gateway(), store(), config.disk_budget_bytes, stop()));
-        if let Some(dir) = &config.policies {
-            self.tasks.spawn("watch-policies", jobs::watch_policies(gateway(), dir.clone(), store(), stop()));
+        if let Some(policies) = policies {
+            self.tasks.spawn("watch-policies", jobs::watch_policies(gateway(), policies, store(), stop()));
         }
     }
 
@@ -306,6 +318,19 @@ pub async fn without_listeners(config: &Config, mut seams: Seams, tasks: &Tasks)
     Ok(gateway)
 }
 
+/// Completes a save of policies that a kill cut off.
+fn complete_policies(config: &Config) {
+    let Some(dir) = &config.policies else { return };
+    match policy::finish(dir) {
+        Ok(Finished::Nothing) => {}
+        Ok(Finished::Completed) => tracing::info!("a save of policies that was cut off is complete now"),
+        Ok(Finished::Abandoned) => {
+            tracing::warn!("a save of policies was cut off and the files changed since: it is given up");
+        }
+        Err(error) => tracing::error!(%error, "a save of policies was cut off and cannot be completed"),
+    }
+}
+
 fn policies(config: &Config) -> Result<PolicySet, StartError> {
     let set = match &config.policies {
         Some(dir) => PolicySet::load(dir),
@@ -341,10 +366,11 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
     let principal_key = keys::principal_key(&config.data_dir)
         .map_err(|source| StartError::Key { path: config.data_dir.clone(), source })?;
     let otel = telemetry(config, &metrics)?;
+    let traffic = Traffic::new(open_traffic(config).await, config.traffic, prices(config)?, seams.clock.clone());
     let gateway = Gateway::new(gateway::Parts {
         cache,
         embedder,
-        matcher: Matcher::new(matcher_settings(config), verifier),
+        matcher: Arc::new(Matcher::new(matcher_settings(config), verifier)),
         policies: Arc::new(PolicyWatch::new(set)),
         upstream,
         clock: seams.clock,
@@ -355,6 +381,7 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
         principal_key,
         settings: settings(config),
         oversight: oversight(config)?,
+        traffic,
     });
     if let Err(error) = gateway.auditor().read().await {
         tracing::warn!(reason = error.reason(), %error, "audit books not read yet");
@@ -393,7 +420,24 @@ async fn open_store(config: &Config, clock: &Clock) -> Result<Arc<dyn Upkeep>, S
     }
 }
 
-async fn load_embedder(config: &Config) -> Result<Arc<dyn Embedder>, StartError> {
+/// Where records of traffic and the ledger are kept. Without that file nothing is lost but them.
+async fn open_traffic(config: &Config) -> Option<Arc<dyn TrafficLog>> {
+    let (dir, key) = (config.data_dir.clone(), config.encryption_key.clone());
+    let opened = tokio::task::spawn_blocking(move || SqliteTraffic::open(&dir, key.as_ref())).await.ok()?;
+    match opened {
+        Ok(log) => Some(Arc::new(log)),
+        Err(error) => {
+            tracing::error!(reason = error.reason(), %error, "no records of traffic and no ledger until the next start");
+            None
+        }
+    }
+}
+
+fn prices(config: &Config) -> Result<Prices, StartError> {
+    Ok(config.prices.as_deref().map_or_else(|| Ok(Prices::shipped()), Prices::load)?)
+}
+
+pub(crate) async fn load_embedder(config: &Config) -> Result<Arc<dyn Embedder>, StartError> {
     let embedder = config.embedder.clone();
     let (workers, queue, deadline) = (embedder.threads, embedder.queue, embedder.timeout);
     let pool = PoolSettings { workers, queue, deadline, ..PoolSettings::default() };

@@ -9,10 +9,12 @@ mod explain;
 mod feedback;
 mod keys;
 mod output;
+mod policies;
 mod purge;
 mod replay;
 mod scratch;
 mod serve;
+mod simulate;
 mod tune;
 
 use std::process::ExitCode;
@@ -49,6 +51,8 @@ enum Command {
     Demo(demo::Args),
     /// Check policy files and say in plain words what they promise.
     Check(check::Args),
+    /// Say what policies do in plain English, how two sets differ, and which were in use.
+    Policies(policies::Args),
     /// Explain whether one question's answer would be served for another, or what a running gateway would serve.
     Explain(explain::Args),
     /// Prove that the database is whole; stop the gateway first.
@@ -57,6 +61,8 @@ enum Command {
     Replay(replay::Args),
     /// Propose budgets of wrong hits per category, with what each buys on these fixtures.
     Tune(tune::Args),
+    /// Decide traffic of the past again under other policies: hits, stale answers, calls, money, wrong hits.
+    Simulate(simulate::Args),
     /// Take answers out of circulation in a running gateway.
     Purge(purge::Args),
     /// Say of a served answer that it was wrong, stale or unsafe.
@@ -72,10 +78,12 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Policies(args) => policies::run(args),
         Command::Explain(args) => explain::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Tune(args) => tune::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Purge(args) => purge::run(args),
         Command::Feedback(args) => feedback::run(args),
         Command::Keys(args) => keys::run(args),

@@ -24,6 +24,7 @@ use crate::{
     store::encryption::EncryptionKey,
     telemetry::LogConfig,
     tls::TlsFiles,
+    traffic::TrafficSettings,
     upstream::{
         http::{Settings, Transport},
         routes::{OwnKey, Route},
@@ -237,6 +238,10 @@ pub struct Config {
     pub refresh_ahead: bool,
     /// Ask some hits by meaning again, as policies say.
     pub audits: bool,
+    /// What is kept of traffic.
+    pub traffic: TrafficSettings,
+    /// Price list, where it is not the shipped one.
+    pub prices: Option<PathBuf>,
     /// What happens to a call whose client has gone.
     pub client_gone: ClientGone,
     /// The embedder.

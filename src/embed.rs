@@ -67,4 +67,9 @@ pub trait Embedder: Send + Sync + std::fmt::Debug {
 
     /// Length of its vectors.
     fn dimensions(&self) -> usize;
+
+    /// Model and tokens that vectors have cost since the start, where somebody else makes them and counts.
+    fn bought(&self) -> Option<(&str, u64)> {
+        None
+    }
 }

@@ -20,6 +20,7 @@ mod recent;
 mod reply;
 mod report;
 mod tape;
+pub mod traffic;
 
 use std::{
     path::PathBuf,
@@ -57,6 +58,7 @@ use lookup::Lookup;
 use recent::Recent;
 pub use reply::{Reply, ReplyBody};
 use report::{Followed, Ticket};
+use traffic::Traffic;
 
 /// How long a request waits for the gateway to be able to tell categories, before it goes upstream uncached.
 const WARM_UP: Duration = Duration::from_secs(5);
@@ -118,19 +120,18 @@ pub struct Call {
 }
 
 impl Call {
-    /// The same without its body, and its headers' values apart from the buffer that its connection reads into: who waits
-    /// must not keep that as well.
+    /// The same without its body, and its headers in no more room than they need and apart from the buffer that its
+    /// connection reads into: who waits must not keep that as well.
     fn detached(mut self) -> Self {
-        let values = self.headers.values().flat_map(HeaderValue::as_bytes).copied();
-        let mut own = Bytes::from_iter(values);
-        for value in self.headers.values_mut() {
-            let copy = own.split_to(value.len());
-            if let Ok(copy) = HeaderValue::from_maybe_shared(copy) {
-                let sensitive = value.is_sensitive();
-                *value = copy;
-                value.set_sensitive(sensitive);
-            }
+        let mut values = Bytes::from_iter(self.headers.values().flat_map(HeaderValue::as_bytes).copied());
+        let mut headers = HeaderMap::with_capacity(self.headers.len());
+        for (name, value) in &self.headers {
+            let copy = values.split_to(value.len());
+            let mut own = HeaderValue::from_maybe_shared(copy).unwrap_or_else(|_| value.clone());
+            own.set_sensitive(value.is_sensitive());
+            headers.append(name.clone(), own);
         }
+        self.headers = headers;
         self.body = Bytes::new();
         self
     }
@@ -159,7 +160,7 @@ pub struct Parts {
     /// Text to vector.
     pub embedder: Arc<dyn Embedder>,
     /// The hit decision.
-    pub matcher: Matcher,
+    pub matcher: Arc<Matcher>,
     /// Today's policies.
     pub policies: Arc<PolicyWatch>,
     /// The provider.
@@ -180,6 +181,8 @@ pub struct Parts {
     pub settings: Settings,
     /// Shadow mode, feedback and judge.
     pub oversight: Oversight,
+    /// What is told of each request.
+    pub traffic: Arc<Traffic>,
 }
 
 /// The gateway.
@@ -398,7 +401,7 @@ impl Gateway {
         question: Question,
         ticket: &mut Ticket,
     ) -> Result<Reply, Arc<Job>> {
-        ticket.question(&question);
+        ticket.question(self, &question);
         let facts = question.facts(&call);
         if let Some(category) = self.keeps_out(&question, &facts) {
             let bypass = self.bypass_category(call, &question, BypassReason::PersonalData, &category, ticket);

@@ -3,7 +3,7 @@
 //! Each job runs under a name in `tasks` and ends at its next step when the gateway stops. None of them can make an
 //! answer servable that the request path would refuse: they only fill derived copies and reclaim space.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use crate::{
     freshness::AHEAD,
     gateway::Gateway,
     metrics::{Reload, RemovalCause},
-    policy::{Examples, PolicyEvent, PolicySet},
+    policy::{By, Examples, PolicyDirectory, PolicyEvent, PolicySet},
     similarity::Embedding,
     store::{Expired, StoreError, Upkeep},
 };
@@ -182,10 +182,15 @@ fn expired(policies: &PolicySet, category: String, now: Timestamp) -> Expired {
 }
 
 /// Follows edits of the policy files; a set with any problem changes nothing.
-pub async fn watch_policies(gateway: Arc<Gateway>, dir: PathBuf, store: Arc<dyn Upkeep>, stop: CancellationToken) {
+pub async fn watch_policies(
+    gateway: Arc<Gateway>,
+    directory: Arc<PolicyDirectory>,
+    store: Arc<dyn Upkeep>,
+    stop: CancellationToken,
+) {
     let (changed, mut changes) = tokio::sync::mpsc::unbounded_channel();
     let policies = Arc::clone(&gateway.parts().policies);
-    let watching = policies.watch(&dir, stop.clone(), |event| {
+    let watching = policies.watch(directory.path(), stop.clone(), |event| {
         report(&event);
         gateway.parts().metrics.policy_reload(match event {
             PolicyEvent::Reloaded(_) => Reload::Accepted,
@@ -199,6 +204,7 @@ pub async fn watch_policies(gateway: Arc<Gateway>, dir: PathBuf, store: Arc<dyn 
     });
     let learning = async {
         while changes.recv().await.is_some() {
+            directory.noticed(&policies, By::File, gateway.parts().clock.now()).await;
             learn_until_warm(Arc::clone(&gateway), Arc::clone(&store), stop.clone()).await;
         }
     };

@@ -217,6 +217,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Whether the answer was served without buying it.
+    pub const fn saves(self) -> bool {
+        matches!(self, Self::Hit(_) | Self::StaleHit(..) | Self::Collapsed(_))
+    }
+
     /// The value of `x-semblance-cache`, and the `outcome` label of metrics.
     pub const fn label(self) -> &'static str {
         match self {

@@ -8,11 +8,16 @@ mod built_in;
 mod check;
 mod classify;
 mod compile;
+mod diff;
+mod directory;
 mod file;
+mod history;
 mod leaning;
+mod plain;
 mod prior;
 mod privacy;
 mod rules;
+mod save;
 mod shipped;
 mod watch;
 mod words;
@@ -21,14 +26,19 @@ use std::{cmp::Reverse, collections::HashMap, path::Path, sync::Arc, time::Durat
 
 pub use self::{
     built_in::EMBEDDINGS,
-    check::{CheckReport, Summary, check},
+    check::{CheckReport, Explained, Summary, check},
     classify::{Classification, ClassifiedBy, Examples, Facts, HeaderRefused, RunnerUp},
     compile::{DEFAULT_CATEGORY, MIN_SIMILARITY},
+    diff::{Change, diff, diff_paths},
+    directory::{Edit, NotSaved, OnDisk, Order, PolicyDirectory, Saved, propose},
     file::{
         FreshnessSection, Harm, Located, MatchSection, PersonalData, PolicyFile, PrivacySection, Problem, ReuseSection,
         Sharing, SpellingSection, Tier, VolatileSection, Write,
     },
+    history::{By, Signed, Version, VersionTexts},
+    plain::{SMALLEST_BUDGET, plain},
     privacy::Privacy,
+    save::{Finished, Texts, finish},
     watch::{PolicyEvent, PolicyWatch},
 };
 use self::{compile::Compiled, rules::Rules};
@@ -126,10 +136,23 @@ impl Policy {
     }
 }
 
+/// A file of a set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// Its name, without the directory.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+    /// Its keys as typed.
+    pub typed: PolicyFile,
+}
+
 /// All policies of a gateway, with their rules compiled. Immutable; an edit makes a new one.
 #[derive(Debug)]
 pub struct PolicySet {
     policies: Vec<Arc<Policy>>,
+    /// One for each policy, in the same order.
+    sources: Vec<Source>,
     by_category: HashMap<String, usize>,
     default: Arc<Policy>,
     embeddings: Arc<Policy>,
@@ -175,20 +198,26 @@ impl PolicySet {
         problems.dedup();
         match compiled {
             Some(compiled) if problems.is_empty() => {
-                let revision = short_digest(texts.iter().map(|(_, text)| text.as_str()));
-                Self::assemble(compiled, revision).ok_or_else(|| vec![whole(place, "no default category")])
+                let sources = texts.iter().zip(files).map(|((name, text), (typed, _))| Source {
+                    file: file_name(name).to_owned(),
+                    text: text.clone(),
+                    typed,
+                });
+                let revision = revision_of(texts);
+                Self::assemble(compiled, sources.collect(), revision)
+                    .ok_or_else(|| vec![whole(place, "no default category")])
             }
             _ => Err(problems),
         }
     }
 
-    fn assemble(compiled: Compiled, revision: String) -> Option<Self> {
+    fn assemble(compiled: Compiled, sources: Vec<Source>, revision: String) -> Option<Self> {
         let Compiled { policies, rules, examples } = compiled;
         let by_category: HashMap<String, usize> =
             policies.iter().enumerate().map(|(at, policy)| (policy.category.clone(), at)).collect();
         let default = Arc::clone(policies.get(*by_category.get(DEFAULT_CATEGORY)?)?);
         let embeddings = Arc::new(built_in::embeddings());
-        Some(Self { policies, by_category, default, embeddings, rules, examples, revision })
+        Some(Self { policies, sources, by_category, default, embeddings, rules, examples, revision })
     }
 
     /// The policy of `category`.
@@ -212,6 +241,16 @@ impl PolicySet {
     /// Every policy, in the order of the files' names.
     pub fn policies(&self) -> &[Arc<Policy>] {
         &self.policies
+    }
+
+    /// Every policy with its file, in the order of the files' names.
+    pub fn with_sources(&self) -> impl ExactSizeIterator<Item = (&Policy, &Source)> {
+        self.policies.iter().map(AsRef::as_ref).zip(&self.sources)
+    }
+
+    /// The files it was made of.
+    pub fn texts(&self) -> Texts {
+        self.sources.iter().map(|source| (source.file.clone(), source.text.clone())).collect()
     }
 
     /// Short digest of all files' contents.
@@ -274,6 +313,16 @@ fn read_dir(dir: &Path) -> Result<Vec<(String, String)>, Vec<Problem>> {
     if problems.is_empty() { Ok(texts) } else { Err(problems) }
 }
 
+/// The name at the end of a path.
+fn file_name(path: &str) -> &str {
+    path.rsplit(['/', std::path::MAIN_SEPARATOR]).next().unwrap_or(path)
+}
+
+/// Short digest of a set of files.
+fn revision_of(texts: &[(String, String)]) -> String {
+    short_digest(texts.iter().map(|(_, text)| text.as_str()))
+}
+
 /// Twelve hex digits over length-prefixed parts.
 fn short_digest<'t>(parts: impl IntoIterator<Item = &'t str>) -> String {
     let mut hasher = blake3::Hasher::new();
@@ -284,13 +333,14 @@ fn short_digest<'t>(parts: impl IntoIterator<Item = &'t str>) -> String {
     hasher.finalize().to_hex().chars().take(12).collect()
 }
 
-/// A duration as a product manager writes it: `0s`, `90s`, `24h`, `7d`.
+/// A duration as a product manager writes it: `0s`, `1m`, `24h`, `7d`.
 fn in_words(duration: Duration) -> String {
     let secs = duration.as_secs();
-    let units = [(86_400, "d"), (3600, "h"), (60, "m")];
-    let whole = units.iter().find(|(unit, _)| secs >= *unit && secs.is_multiple_of(*unit));
+    // A single day is a matter of hours.
+    let units = [(86_400, "d", 2), (3600, "h", 1), (60, "m", 1)];
+    let whole = units.iter().find(|(unit, _, least)| secs >= unit * least && secs.is_multiple_of(*unit));
     match whole {
-        Some((unit, letter)) if duration.subsec_nanos() == 0 => format!("{}{letter}", secs / unit),
+        Some((unit, letter, _)) if duration.subsec_nanos() == 0 => format!("{}{letter}", secs / unit),
         _ => humantime::format_duration(duration).to_string(),
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod conformance;
 pub mod encryption;
 pub mod failing;
 pub mod sqlite;
+pub mod traffic;
 pub mod verdicts;
 
 use futures_util::future::BoxFuture;

@@ -75,10 +75,8 @@ impl Tasks {
 
     fn start(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         let alive = Alive { tasks: self.clone(), name };
-        self.0.tracker.spawn(async move {
-            let result = AssertUnwindSafe(future).catch_unwind().await;
-            alive.ended(result);
-        });
+        // A block that awaits `future` would take its room twice.
+        self.0.tracker.spawn(AssertUnwindSafe(future).catch_unwind().map(move |result| alive.ended(result)));
     }
 
     /// The token that is cancelled when the drain begins; long-running tasks end at their next step after that.

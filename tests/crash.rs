@@ -25,10 +25,11 @@ fn cycles() -> usize {
     std::env::var("CYCLES").map_or(20, |cycles| cycles.parse().unwrap())
 }
 
-/// A gateway process that is killed when dropped.
+/// A gateway process.
 struct Gateway {
     process: Child,
     url: String,
+    admin: String,
 }
 
 impl Gateway {
@@ -45,7 +46,8 @@ impl Gateway {
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let listening: serde_json::Value = serde_json::from_str(&line).unwrap();
         let url = format!("http://{}/v1/chat/completions", listening["listen"].as_str().unwrap());
-        Self { process, url }
+        let admin = format!("http://{}", listening["admin"].as_str().unwrap());
+        Self { process, url, admin }
     }
 
     /// The signal that no process can catch.
@@ -112,4 +114,72 @@ async fn acknowledged_answers_outlive_a_killed_gateway() {
         assert!(text.contains(&format!("number {number}.")), "another question's answer: {text}");
     }
     gateway.kill();
+}
+
+/// Two files whose categories change places: a half of the edit would be two files of one category, which no gateway starts
+/// on.
+fn trading_places(even: bool, ttl: usize) -> [(&'static str, String); 2] {
+    let file = |category: &str| {
+        format!("category = \"{category}\"\n[match]\nphrases = [\"{category}\"]\n[freshness]\nttl = \"{ttl}s\"\n")
+    };
+    if even {
+        [("a.toml", file("coffee")), ("b.toml", file("tea"))]
+    } else {
+        [("a.toml", file("tea")), ("b.toml", file("coffee"))]
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_killed_while_policies_are_saved_starts_on_the_old_set_or_the_new_one() {
+    install_tls();
+    let dir = TempDir::new().unwrap();
+    let policies = dir.path().join("policies");
+    std::fs::create_dir(&policies).unwrap();
+    std::fs::write(policies.join("default.toml"), POLICY).unwrap();
+    for (name, text) in trading_places(false, 1) {
+        std::fs::write(policies.join(name), text).unwrap();
+    }
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let (mut newest, mut saves) = (0, 0);
+    for cycle in 0..cycles() {
+        let gateway = Gateway::start(dir.path());
+        let get = |path: &str| client.get(format!("{}{path}", gateway.admin)).send();
+        let files: serde_json::Value =
+            serde_json::from_str(&get("/semblance/policies/files").await.unwrap().text().await.unwrap()).unwrap();
+        assert_eq!((&files["problems"], &files["in_use"]), (&json!([]), &files["revision"]), "cycle {cycle}");
+        let history: serde_json::Value =
+            serde_json::from_str(&get("/semblance/policies/history").await.unwrap().text().await.unwrap()).unwrap();
+        assert_eq!(history["versions"][0]["revision"], files["revision"], "cycle {cycle}");
+        let number = history["versions"][0]["version"].as_u64().unwrap();
+        assert!(number >= newest, "version {newest} was acknowledged and is gone");
+        let (admin, mut base) = (gateway.admin.clone(), files["revision"].clone());
+        let saver = client.clone();
+        #[expect(clippy::disallowed_methods, reason = "a client of the gateway, not a task of it")]
+        let saving = tokio::spawn(async move {
+            let mut last = number;
+            for turn in 1.. {
+                let files: serde_json::Map<_, _> = trading_places(turn % 2 == 0, cycle * 10_000 + turn)
+                    .into_iter()
+                    .map(|(name, text)| (name.to_owned(), text.into()))
+                    .collect();
+                let body = json!({"files": files, "base_revision": base, "who": "crash"}).to_string();
+                let request = saver.put(format!("{admin}/semblance/policies/files"));
+                let request = request.header("content-type", "application/json").body(body);
+                let Ok(response) = request.send().await else { break };
+                let Ok(text) = response.text().await else { break };
+                let saved: serde_json::Value = serde_json::from_str(&text).unwrap();
+                base = saved["revision"].clone();
+                last = saved["version"].as_u64().unwrap_or_else(|| unreachable!("{saved}"));
+            }
+            last
+        });
+        tokio::time::sleep(std::time::Duration::from_millis(100 + fastrand::u64(0..150))).await;
+        gateway.kill();
+        newest = saving.await.unwrap();
+        saves += newest - number;
+    }
+    assert!(saves > 0, "nothing was saved before a kill");
+    // Nothing was left to complete by a start that there was not.
+    Gateway::start(dir.path()).kill();
+    assert!(semblance::policy::PolicySet::load(&policies).is_ok());
 }

@@ -4,7 +4,10 @@
 use std::{fs, path::Path};
 
 use semblance::{
-    policy::{CheckReport, Classification, Examples, Facts, PersonalData, PolicySet, Problem, Tier, check},
+    policy::{
+        CheckReport, Classification, Examples, Explained, Facts, PersonalData, PolicySet, Problem, SMALLEST_BUDGET,
+        Summary, Tier, check, diff, plain,
+    },
     similarity::Embedding,
 };
 use serde_json::Value;
@@ -136,8 +139,9 @@ fn the_shipped_set_is_the_directory_and_each_file_opens_with_its_promise() {
     let directory = PolicySet::load(&root().join("policies")).unwrap();
     assert_eq!(directory.revision(), shipped().revision());
     assert_eq!(directory.policies().len(), 14);
-    for entry in fs::read_dir(root().join("policies")).unwrap() {
-        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+    let paths = fs::read_dir(root().join("policies")).unwrap().map(|entry| entry.unwrap().path());
+    for path in paths.filter(|path| path.extension().is_some_and(|extension| extension == "toml")) {
+        let text = fs::read_to_string(path).unwrap();
         assert!(text.starts_with("# ") && text.contains("\n# Promise: "));
     }
 }
@@ -172,11 +176,71 @@ fn check_shows_a_table_in_plain_words_and_exits_zero() {
     let shown = report.to_string();
     assert!(shown.contains("account-balance     never cached      asked each time"), "{shown}");
     assert!(
-        shown.contains("product-faq         fresh for 1d      other wordings too  a wrong answer annoys"),
+        shown.contains("product-faq         fresh for 24h     other wordings too  a wrong answer annoys"),
         "{shown}"
     );
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!((&json["ok"], &json["categories"][0]["ttl"]), (&Value::Bool(true), &Value::from("0s")));
+}
+
+/// A sentence that changes here is a promise that changes: read the whole file before it is written anew, which
+/// `semblance check --explain policies/` does.
+#[test]
+fn the_shipped_policies_say_this_in_plain_english() {
+    let report = check(&root().join("policies"));
+    let told = Explained(&report).to_string();
+    let pinned = fs::read_to_string(root().join("tests/data/policies-in-plain-english.txt")).unwrap();
+    let (told, pinned): (Vec<&str>, Vec<&str>) = (told.lines().collect(), pinned.lines().collect());
+    for (at, (told, pinned)) in told.iter().zip(&pinned).enumerate().take(told.len() - 1) {
+        assert_eq!(told, pinned, "line {}", at + 1);
+    }
+    assert_eq!(told.len(), pinned.len());
+}
+
+#[test]
+fn each_shipped_policy_tells_freshness_reuse_and_recognition() {
+    for Summary { category, ttl, plain, .. } in check(&root().join("policies")).categories {
+        let told = plain.join(" ");
+        let first = if ttl == "0s" { "are never stored: every question goes to the model." } else { " is fresh for " };
+        assert!(plain[0].contains(first), "{category}: {told}");
+        assert!(told.contains("A question belongs here when "), "{category}: {told}");
+        assert!(plain.iter().all(|sentence| sentence.ends_with('.') && sentence.len() < 300), "{category}: {told}");
+    }
+}
+
+/// The guide's examples are files that work, beside the shipped ones, and say what the guide says they say.
+#[test]
+fn the_guide_shows_policies_that_work_and_quotes_what_is_said_of_them() {
+    let guide = fs::read_to_string(root().join("policies/README.md")).unwrap();
+    let blocks: Vec<&str> = guide.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(blocks.len(), 2);
+    let mut texts: Vec<(String, String)> = shipped().texts().into_iter().collect();
+    texts.extend(blocks.iter().enumerate().map(|(at, text)| (format!("guide-{at}.toml"), (*text).to_owned())));
+    let set = PolicySet::from_texts(&texts, "the guide").unwrap();
+    let said: Vec<String> = set.with_sources().flat_map(|(policy, source)| plain(policy, &source.typed)).collect();
+    let quoted: Vec<&str> = guide.lines().filter_map(|line| line.strip_prefix("> ")).collect();
+    assert!(quoted.len() > 8);
+    for quote in quoted {
+        assert!(said.iter().any(|sentence| sentence == quote), "nothing says {quote:?}");
+    }
+    let change = guide.lines().find(|line| line.trim_start().starts_with("Answers are fetched anew")).unwrap().trim();
+    let shorter: Vec<(String, String)> = shipped()
+        .texts()
+        .into_iter()
+        .map(|(name, text)| {
+            let text = if name == "product-faq.toml" { text.replace("ttl = \"24h\"", "ttl = \"1h\"") } else { text };
+            (name, text)
+        })
+        .collect();
+    assert_eq!(diff(&shipped(), &PolicySet::from_texts(&shorter, "shorter").unwrap())[0].plain, change);
+}
+
+#[test]
+fn the_smallest_budget_in_words_is_the_smallest_that_was_measured() {
+    let text = fs::read_to_string(root().join("models/verifier/calibration.json")).unwrap();
+    let calibration: Value = serde_json::from_str(&text).unwrap();
+    let budgets = calibration["bars"].as_array().unwrap().iter().map(|bar| bar[0].as_f64().unwrap());
+    assert_eq!(budgets.reduce(f64::min), Some(SMALLEST_BUDGET));
 }
 
 #[test]

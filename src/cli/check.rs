@@ -11,7 +11,10 @@ pub(super) struct Args {
     /// Directory of the policy files.
     #[arg(default_value = "policies")]
     policies: PathBuf,
-    /// Report as JSON.
+    /// Say in plain English what each policy does.
+    #[arg(long)]
+    explain: bool,
+    /// Report as JSON, plain English included.
     #[arg(long)]
     json: bool,
 }
@@ -21,6 +24,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let output = Output::stdout();
     if args.json {
         output.json(&report)?;
+    } else if args.explain {
+        output.line(policy::Explained(&report).to_string().trim_end())?;
     } else {
         output.line(report.to_string().trim_end())?;
     }

@@ -85,8 +85,8 @@ fn in_words(explained: &Explanation, output: &Output) -> String {
     let similarity_bar = if against_p { String::new() } else { format!(" {bar}") };
     let personal = explained.personal_data.map(|kind| format!("\n  personal    {kind}")).unwrap_or_default();
     format!(
-        "{decision} ({})\n  similarity  {}{similarity_bar}\n  guard       {guard}\n  p(same)     {p_same}\n  category    {} ({}){personal}",
-        judgement.reason, judgement.similarity, explained.category, explained.category_by
+        "{decision} ({})\n  similarity  {}{similarity_bar}\n  guard       {guard}\n  p(same)     {p_same}\n  category    {} ({}){personal}\n  policies    revision {}",
+        judgement.reason, judgement.similarity, explained.category, explained.category_by, explained.policy_revision
     )
 }
 
@@ -99,6 +99,9 @@ async fn ask_gateway(args: &Args, output: &Output) -> anyhow::Result<ExitCode> {
     }
     let candidates = answer["candidates"].as_array().context("the gateway's answer has no candidates")?;
     output.line(&format!("{}: {} neighbour(s)", answer["decision"].as_str().unwrap_or("miss"), candidates.len()))?;
+    if let (Some(category), Some(revision)) = (answer["category"].as_str(), answer["policy_revision"].as_str()) {
+        output.line(&format!("  category {category}, policies of revision {revision}"))?;
+    }
     if let Some(kind) = answer["personal_data"].as_str() {
         output.line(&format!("  personal data in the question: {kind}"))?;
     }

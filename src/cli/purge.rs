@@ -20,10 +20,24 @@ pub(super) struct AdminArgs {
 impl AdminArgs {
     /// Posts `body` and returns the answer; an answer that is an error becomes one.
     pub(super) async fn post(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<serde_json::Value> {
+        let body = body.to_string();
+        self.ask(path, |client, url| client.post(url).header("content-type", "application/json").body(body)).await
+    }
+
+    /// As [`AdminArgs::post`], without a body.
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<serde_json::Value> {
+        self.ask(path, |client, url| client.get(url)).await
+    }
+
+    async fn ask(
+        &self,
+        path: &str,
+        request: impl FnOnce(&reqwest::Client, &str) -> reqwest::RequestBuilder,
+    ) -> anyhow::Result<serde_json::Value> {
         crate::upstream::http::install_tls();
         let url = format!("http://{}{path}", self.admin);
         let client = reqwest::Client::builder().no_proxy().build()?;
-        let mut request = client.post(&url).header("content-type", "application/json").body(body.to_string());
+        let mut request = request(&client, &url);
         if let Some(token) = &self.admin_token {
             request = request.bearer_auth(token);
         }

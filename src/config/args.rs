@@ -217,6 +217,21 @@ settings! {
     /// Ask the provider some hits by meaning again in the background, as many as each policy's `audit` says (true)
     #[arg(long, env = "SEMBLANCE_AUDITS", value_name = "true|false", hide_short_help = true)]
     audits: bool = "audits",
+    /// Keep a record of each request: outcome, category, tokens, latency (false)
+    ///
+    /// For the dashboard's decisions and for `semblance simulate`. Words of questions are in it only where a category's
+    /// policy says `traffic_text = true`.
+    #[arg(long, env = "SEMBLANCE_TRAFFIC_RECORD", value_name = "true|false")]
+    traffic_record: bool = "traffic.record",
+    /// Days that a record stays (30)
+    #[arg(long, env = "SEMBLANCE_TRAFFIC_RETENTION_DAYS", value_name = "DAYS", hide_short_help = true)]
+    traffic_retention_days: u64 = "traffic.retention_days",
+    /// Records kept at most (2000000), the newest
+    #[arg(long, env = "SEMBLANCE_TRAFFIC_MAX_ROWS", value_name = "N", hide_short_help = true)]
+    traffic_max_rows: u64 = "traffic.max_rows",
+    /// Price list of models, for the ledger of what was saved: your copy of the shipped prices.toml
+    #[arg(long, env = "SEMBLANCE_PRICES", value_name = "FILE", hide_short_help = true)]
+    prices: PathBuf = "prices",
     /// What happens to an upstream call whose client has gone: finish or cancel
     ///
     /// finish stores the answer, which is paid for. Default: finish.

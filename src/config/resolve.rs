@@ -19,6 +19,7 @@ use crate::{
     index::segmented::DEFAULT_SEAL_AT,
     store::encryption::EncryptionKey,
     telemetry::{self, Color, LogConfig, LogFormat},
+    traffic::TrafficSettings,
     upstream::http::{BaseUrl, Settings},
 };
 
@@ -72,6 +73,8 @@ impl Check<'_> {
             log: self.log(typed),
             otlp: self.otlp(typed.otlp.as_ref()),
             limits: self.limits(typed),
+            traffic: self.traffic(typed),
+            prices: typed.prices.as_ref().map(|typed| typed.value.clone()),
             hot_tier_bytes: self.size("hot_tier_bytes", typed.hot_tier_bytes.as_ref(), 64 * MIB, 0),
             disk_budget_bytes: self.size("disk_budget_bytes", typed.disk_budget_bytes.as_ref(), 10 * GIB, MIB),
             temperature_ceiling: self.number("temperature_ceiling", typed.temperature_ceiling.as_ref(), 1.0, 0.0..=2.0),
@@ -195,6 +198,16 @@ impl Check<'_> {
             }
         };
         LogConfig { format, level, color }
+    }
+
+    fn traffic(&mut self, typed: &ConfigFile) -> TrafficSettings {
+        let days = self.count("traffic.retention_days", typed.traffic_retention_days.as_ref(), 30, 1..=3650);
+        let rows = self.count("traffic.max_rows", typed.traffic_max_rows.as_ref(), 2_000_000, 1..=1_000_000_000);
+        TrafficSettings {
+            record: typed.traffic_record.as_ref().is_some_and(|typed| typed.value),
+            retention: Duration::from_secs(days as u64 * 24 * 3600),
+            max_rows: rows as u64,
+        }
     }
 
     fn limits(&mut self, typed: &ConfigFile) -> Limits {

@@ -4,7 +4,11 @@
 //! vector; a text that the server might cut to its window is refused before it is sent, because nobody says so when it
 //! happens; a slow or broken endpoint costs callers no more than the deadline, and soon nothing.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, StatusCode, header};
@@ -62,6 +66,8 @@ pub struct RemoteEmbedder {
     fingerprint: String,
     in_flight: Semaphore,
     breaker: Breaker,
+    /// As the endpoint counted them.
+    tokens: AtomicU64,
 }
 
 /// Why the endpoint gave no vector.
@@ -105,6 +111,13 @@ struct Question<'a> {
 #[derive(serde::Deserialize)]
 struct Answer {
     data: Vec<Datum>,
+    usage: Option<Counted>,
+}
+
+#[derive(serde::Deserialize)]
+struct Counted {
+    #[serde(default)]
+    prompt_tokens: u64,
 }
 
 #[derive(serde::Deserialize)]
@@ -129,6 +142,7 @@ impl RemoteEmbedder {
             fingerprint: format!("{}:{}", settings.model, &hash.finalize().to_hex()[..16]),
             in_flight: Semaphore::new(settings.in_flight.max(1)),
             breaker: Breaker::new(settings.breaker),
+            tokens: AtomicU64::new(0),
             settings,
         })
     }
@@ -178,6 +192,7 @@ impl RemoteEmbedder {
 
     fn read(&self, body: &[u8]) -> Result<Embedding, RemoteError> {
         let answer: Answer = serde_json::from_slice(body).map_err(RemoteError::Malformed)?;
+        self.tokens.fetch_add(answer.usage.map_or(0, |usage| usage.prompt_tokens), Ordering::Relaxed);
         let [Datum { embedding }] = <[Datum; 1]>::try_from(answer.data).map_err(|_| RemoteError::NotOne)?;
         let (got, want) = (embedding.len(), self.settings.dimensions);
         if got != want {
@@ -198,6 +213,10 @@ impl Embedder for RemoteEmbedder {
 
     fn dimensions(&self) -> usize {
         self.settings.dimensions
+    }
+
+    fn bought(&self) -> Option<(&str, u64)> {
+        Some((&self.settings.model, self.tokens.load(Ordering::Relaxed)))
     }
 }
 

@@ -17,7 +17,10 @@ use std::{
 
 use futures_util::StreamExt;
 
-use super::Parts;
+use super::{
+    Parts,
+    traffic::{Bought, Traffic},
+};
 use crate::{
     cache::Cache,
     clock::Clock,
@@ -34,6 +37,7 @@ use crate::{
     similarity::{Embedding, Similarity},
     store::{StoreError, verdicts::KeptLedger},
     tasks::Tasks,
+    traffic::ledger::Purpose,
     upstream::{Upstream, UpstreamError, UpstreamRequest},
     wire::{Answer, BodyKind, Family, RecordSettings, Recorder, directives::Mode, sse},
 };
@@ -100,6 +104,7 @@ pub struct Auditor {
     clock: Clock,
     tasks: Tasks,
     metrics: Arc<Metrics>,
+    traffic: Arc<Traffic>,
 }
 
 impl Auditor {
@@ -116,6 +121,7 @@ impl Auditor {
             clock: parts.clock.clone(),
             tasks: parts.tasks.clone(),
             metrics: Arc::clone(&parts.metrics),
+            traffic: Arc::clone(&parts.traffic),
         })
     }
 
@@ -203,9 +209,13 @@ impl Auditor {
     pub(super) fn ask_again_behind(self: &Arc<Self>, pairing: Pairing, request: UpstreamRequest, reading: Reading) {
         let auditor = Arc::clone(self);
         let category = pairing.entry.category.clone();
+        let asked_for = request.model.clone().unwrap_or_default();
         let work = async move {
             match auditor.ask_again(request, reading).await {
-                Ok(fresh) => auditor.compare(&pairing, &fresh).await,
+                Ok(fresh) => {
+                    auditor.book_costs(&pairing.entry.category, &asked_for, &fresh);
+                    auditor.compare(&pairing, &fresh).await;
+                }
                 Err(error) => {
                     tracing::debug!(reason = error.reason(), %error, "audit without an answer");
                     auditor.metrics.audit("failed", &pairing.entry.category);
@@ -259,6 +269,13 @@ impl Auditor {
             recorder.finish_json(&body.into(), true)
         };
         finished.recorded().map_err(NoAnswer::Unusable)
+    }
+
+    fn book_costs(&self, category: &str, model: &str, fresh: &Answer) {
+        let Some(usage) = fresh.usage else { return };
+        let policies = self.policies.current();
+        let bought = Bought { category, model, answered_by: &fresh.model, revision: policies.revision(), usage };
+        self.traffic.spent(Purpose::Audit, &bought);
     }
 
     async fn compare(&self, pairing: &Pairing, fresh: &Answer) {

@@ -327,6 +327,7 @@ impl Gateway {
             stand_in: response.stand_in,
             apart: order.apart.is_some(),
             reshaped: false,
+            nearest: None,
             headers: response.headers.clone(),
         }
     }

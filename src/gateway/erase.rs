@@ -58,6 +58,7 @@ impl Gateway {
         let ids = self.parts.cache.purge(selector, hardness, dry_run).await?;
         if !erased.is_empty() {
             self.recent.forget(&erased);
+            self.parts.traffic.forget(erased.clone()).await?;
             if let Some(path) = &self.parts.oversight.feedback_file {
                 let _alone = self.feedback_file.lock().await;
                 let done = drop_cases(path, &erased).await;

@@ -209,6 +209,11 @@ impl Reader {
         Self { flight, grown, next: 0 }
     }
 
+    /// What its flight will have come to.
+    pub fn ending(&self) -> Ending {
+        Ending(Arc::clone(&self.flight))
+    }
+
     /// Says that this reader wants tokens as they come: a leader that has not asked yet may then ask for a stream.
     pub fn wants_stream(&self) {
         self.flight.streams.store(true, Ordering::Relaxed);
@@ -259,6 +264,17 @@ impl Reader {
                 return (End::Broken, None);
             }
         }
+    }
+}
+
+/// What will be known once a flight has ended.
+#[derive(Debug)]
+pub struct Ending(Arc<Flight>);
+
+impl Ending {
+    /// The whole answer; `None` while the flight lasts, or when it came to none.
+    pub fn answer(&self) -> Option<Arc<Answer>> {
+        self.0.read(|log| log.answer.clone())
     }
 }
 

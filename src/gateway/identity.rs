@@ -117,6 +117,8 @@ impl Question {
         let request = &mut self.request;
         let same = request.plain_body.as_ptr() == request.upstream_body.as_ptr();
         request.upstream_body = detached(&request.upstream_body);
+        request.partition.shrink_to_fit();
+        request.last_turn.shrink_to_fit();
         request.plain_body = if same { request.upstream_body.clone() } else { detached(&request.plain_body) };
         self
     }

@@ -11,14 +11,16 @@ use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use quick_cache::sync::Cache as Bounded;
 
-use super::Gateway;
+use super::{Gateway, traffic::Bought};
 use crate::{
     entry::Entry,
     key::Fingerprint,
     matcher::{Judgement, calibration::PSame},
     outcome::MissReason,
     store::verdicts::Pair,
+    traffic::ledger::Purpose,
     upstream::{Upstream, UpstreamBody, UpstreamError, UpstreamRequest},
+    wire::Usage,
 };
 
 /// Pairs put to the judge at the same time; more are not asked about.
@@ -84,7 +86,8 @@ impl Judge {
         close && judgement.guard.slot.is_none() && score >= judgement.bar - self.margin
     }
 
-    async fn share_an_answer(&self, cached: &str, asked: &str) -> Result<bool, NoVerdict> {
+    /// The verdict, and what it cost where the judge counts.
+    async fn share_an_answer(&self, cached: &str, asked: &str) -> Result<(bool, Option<Usage>), NoVerdict> {
         let mut response = self.upstream.send(self.request(cached, asked)).await?;
         if response.status != StatusCode::OK {
             return Err(NoVerdict::Status(response.status));
@@ -98,7 +101,10 @@ impl Judge {
         }
         let answer: serde_json::Value = serde_json::from_slice(&body).map_err(|_| NoVerdict::Unreadable)?;
         let text = answer["choices"][0]["message"]["content"].as_str().unwrap_or_default();
-        yes_or_no(text).ok_or(NoVerdict::Unreadable)
+        let tokens = |name: &str| answer["usage"][name].as_u64();
+        let usage = tokens("prompt_tokens").zip(tokens("completion_tokens"));
+        let usage = usage.map(|(input, output)| Usage { input, output });
+        Ok((yes_or_no(text).ok_or(NoVerdict::Unreadable)?, usage))
     }
 
     fn request(&self, cached: &str, asked: &str) -> UpstreamRequest {
@@ -156,12 +162,22 @@ impl Gateway {
         judge.asked.insert(pair, ());
         let (judge, entry, question) = (Arc::clone(judge), Arc::clone(entry), question.to_owned());
         let (cache, metrics) = (Arc::clone(&self.parts.cache), Arc::clone(&self.parts.metrics));
+        let traffic = Arc::clone(&self.parts.traffic);
+        let revision = self.parts.policies.current().revision().to_owned();
         let (clock, tasks) = (self.parts.clock.clone(), self.parts.tasks.clone());
         let work = async move {
             let verdict = tokio::select! {
                 verdict = judge.share_an_answer(entry.query.as_deref().unwrap_or_default(), &question) => verdict,
                 () = tasks.draining() => return,
             };
+            let verdict = verdict.map(|(same, usage)| {
+                if let Some(usage) = usage {
+                    let (category, model) = (&entry.category, &judge.model);
+                    let bought = Bought { category, model, answered_by: model, revision: &revision, usage };
+                    traffic.spent(Purpose::Judge, &bought);
+                }
+                same
+            });
             match verdict {
                 // An answer of its own, fetched meanwhile, is better than a shared one.
                 Ok(true) => match cache.find(asked).await {

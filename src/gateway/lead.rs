@@ -26,6 +26,7 @@ use super::{
     lookup::{Lookup, Served},
     personal,
     tape::{Reel, Tape},
+    traffic::Bought,
 };
 use crate::{
     cache::Epoch,
@@ -38,6 +39,7 @@ use crate::{
     outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
     policy::{Facts, PersonalData, Policy, Sharing, Tier, Write},
     store::Durability,
+    traffic::{Weighed, ledger::Purpose},
     upstream::{UpstreamBody, UpstreamError, UpstreamRequest, UpstreamResponse},
     wire::{self, Answer, BodyKind, Recorder, Shape},
 };
@@ -95,6 +97,8 @@ pub struct Opening {
     pub apart: bool,
     /// It was asked for as a stream, for its followers, though the leader's client asked for JSON.
     pub reshaped: bool,
+    /// How the nearest neighbour was weighed that was not served.
+    pub nearest: Option<Arc<Weighed>>,
 }
 
 impl Opening {
@@ -192,6 +196,8 @@ struct Plan {
     fallback: Option<Served>,
     /// What would have been served by meaning, to be compared with what the upstream says.
     withheld: Option<Pairing>,
+    /// How the nearest neighbour was weighed that was not served.
+    nearest: Option<Arc<Weighed>>,
 }
 
 /// How a body's copying ended.
@@ -324,7 +330,7 @@ impl Gateway {
         let told = self.tell_category(question, facts).await?;
         let by_meaning = told.class.policy.reuse.tier == Tier::Semantic && told.vector.is_some() && may_match(question);
         let fallback = job.fallback.clone();
-        let mut plan = Plan { told, by_meaning, reason: job.reason, fallback, withheld: None };
+        let mut plan = Plan { told, by_meaning, reason: job.reason, fallback, withheld: None, nearest: None };
         if job.reason == MissReason::Refresh || job.background {
             return Ok(plan);
         }
@@ -333,7 +339,9 @@ impl Gateway {
         } else if !plan.by_meaning {
             plan.reason = first_told(job.reason, why_exact(question, &plan.told.class.policy));
         } else if let (Some(query), Some(vector)) = (question.query(), &plan.told.vector) {
-            match self.look_up_semantic(question, (query, vector), &plan.told.class, now).await {
+            let (found, nearest) = self.look_up_semantic(question, (query, vector), &plan.told.class, now).await;
+            plan.nearest = nearest;
+            match found {
                 Lookup::Serve(served) => return Err(Head::Entry(served)),
                 Lookup::Miss(reason, stale) => {
                     plan.reason = first_told(job.reason, reason);
@@ -379,6 +387,7 @@ impl Gateway {
             stand_in: response.stand_in,
             apart: !job.question.is_trusted_by(&flown.plan.told.class.policy.reuse),
             reshaped,
+            nearest: flown.plan.nearest.clone(),
             headers: response.headers.clone(),
         };
         flown.stand_in = response.stand_in;
@@ -589,6 +598,17 @@ impl Gateway {
         if let Some(answer) = &answer {
             flown.step.answered(&**answer);
             job.call.trace.bought(&job.question.request.model, &**answer);
+        }
+        if let Some((answer, usage)) = answer.as_ref().and_then(|answer| Some((answer, answer.usage?))) {
+            let purpose = if job.background { Purpose::Refresh } else { Purpose::Fetch };
+            let bought = Bought {
+                category: &flown.plan.told.class.policy.category,
+                model: &job.question.request.model,
+                answered_by: &answer.model,
+                revision: &flown.plan.told.revision,
+                usage,
+            };
+            self.parts.traffic.spent(purpose, &bought);
         }
         if verdict.is_ok() {
             self.pace.observe(flown.started.elapsed());

@@ -18,6 +18,7 @@ use crate::{
     outcome::{HitKind, MissReason, Outcome, StaleWhy},
     policy::{Classification, Facts, Policy, PolicySet, Sharing, Tier},
     similarity::{Embedding, Similarity},
+    traffic::Weighed,
 };
 
 /// An entry about to be served.
@@ -35,6 +36,8 @@ pub struct Served {
     pub age: Duration,
     /// The question asked; the entry's own unless it was found by meaning.
     pub asked: Fingerprint,
+    /// How it was weighed, when it was found by meaning.
+    pub weighed: Option<Arc<Weighed>>,
 }
 
 impl Served {
@@ -131,17 +134,17 @@ impl Gateway {
     }
 
     /// Asks by meaning, where the category lets others be served from and, of who is not trusted to write there, where its
-    /// own answers are kept.
+    /// own answers are kept. Also says how the nearest of the neighbours was weighed that were refused.
     pub(super) async fn look_up_semantic(
         &self,
         question: &Question,
         text: (&str, &Embedding),
         class: &Classification,
         now: Timestamp,
-    ) -> Lookup {
+    ) -> (Lookup, Option<Arc<Weighed>>) {
         let step = question.trace.lookup();
         let found = self.look_up_where_kept(question, text, class, now).await;
-        match &found {
+        match &found.0 {
             Lookup::Serve(served) => step.found(served.outcome),
             Lookup::Miss(reason, _) | Lookup::Withheld(reason, _) => step.missed(*reason),
         }
@@ -154,17 +157,20 @@ impl Gateway {
         text: (&str, &Embedding),
         class: &Classification,
         now: Timestamp,
-    ) -> Lookup {
+    ) -> (Lookup, Option<Arc<Weighed>>) {
         let reuse = &class.policy.reuse;
-        let found = self.look_up_neighbours(question, text, (class, reuse.scope), now).await;
-        let Lookup::Miss(refusal, stale) = found else { return found };
+        let mut nearest = None;
+        let found = self.look_up_neighbours(question, text, (class, reuse.scope), now, &mut nearest).await;
+        let Lookup::Miss(refusal, stale) = found else { return (found, nearest) };
         if question.is_trusted_by(reuse) {
-            return Lookup::Miss(refusal, stale);
+            return (Lookup::Miss(refusal, stale), nearest);
         }
-        match self.look_up_neighbours(question, text, (class, Sharing::Credential), now).await {
+        let own = (class, Sharing::Credential);
+        let found = match self.look_up_neighbours(question, text, own, now, &mut nearest).await {
             Lookup::Miss(own, own_stale) => Lookup::Miss(worthier(refusal, own), stale.or(own_stale)),
             found => found,
-        }
+        };
+        (found, nearest)
     }
 
     /// Asks by meaning in one scope, closest neighbour first; an accepted wording is remembered.
@@ -174,6 +180,7 @@ impl Gateway {
         (query, vector): (&str, &Embedding),
         (class, sharing): (&Classification, Sharing),
         now: Timestamp,
+        nearest: &mut Option<Arc<Weighed>>,
     ) -> Lookup {
         let settings = self.parts.matcher.settings();
         let policies = self.parts.policies.current();
@@ -206,9 +213,11 @@ impl Gateway {
                 continue;
             };
             match outcome {
-                Lookup::Serve(served) => {
+                Lookup::Serve(mut served) => {
                     metrics.candidate(candidate.similarity, metrics::Verdict::Accepted);
+                    served.weighed = Some(Arc::new(weighed(&entry, &judgement)));
                     if let Some(why) = self.withholds(question, &entry, HitKind::Semantic(candidate.similarity)) {
+                        nearest.clone_from(&served.weighed);
                         return self.withhold(why, Pairing { entry, asked }, candidate.similarity);
                     }
                     // An alias is found without asking for its category again, so it must not lose anything by that.
@@ -224,6 +233,7 @@ impl Gateway {
                     }
                     stale = stale.or(fallback);
                     refusal = worthier(refusal, refused);
+                    nearest.get_or_insert_with(|| Arc::new(weighed(&entry, &judgement)));
                     metrics.candidate(candidate.similarity, verdict(refused));
                     self.explain_refusal(&judgement, &entry);
                 }
@@ -366,6 +376,7 @@ pub(super) fn assess(
         ttl_left: assessed.ttl_remaining_secs(),
         age: assessed.age,
         asked,
+        weighed: None,
     };
     match assessed.verdict {
         Verdict::Fresh { .. } => Lookup::Serve(served(Outcome::Hit(kind))),
@@ -397,6 +408,17 @@ fn alias_allowed(question: &Question) -> bool {
 /// upstream's count it is not known to fit.
 fn over_token_limit(entry: &Entry, limit: Option<u64>) -> bool {
     limit.is_some_and(|limit| entry.answer.usage.is_none_or(|usage| usage.output > limit))
+}
+
+fn weighed(entry: &Entry, judgement: &Judgement) -> Weighed {
+    Weighed {
+        candidate: entry.id.to_string(),
+        similarity: judgement.similarity.get(),
+        p: judgement.p_same.map(PSame::get),
+        bar: judgement.bar,
+        slot: judgement.guard.slot.map(Into::into),
+        detail: judgement.guard.detail.clone(),
+    }
 }
 
 const fn verdict(refused: MissReason) -> metrics::Verdict {

@@ -8,12 +8,13 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::{
     Call, Gateway, Reply, ReplyBody,
-    flight::{Chunk, End, Reader},
-    identity::Question,
+    flight::{Chunk, End, Ending, Reader},
+    identity::{Keys, Question},
     lead::{Head, Landed, Opening},
     lookup::Served,
     recent::Recalled,
     reply::{self, insert_text},
+    traffic::{Telling, Traffic},
 };
 use crate::{
     clock::Timestamp,
@@ -24,9 +25,11 @@ use crate::{
     metrics::{FollowerStatus, InFlight, Metrics},
     otel::{self, Otel, Step, Trace},
     outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
+    policy::{Policy, PolicyWatch, Sharing},
     telemetry::{self, RequestFacts},
+    traffic::{Record, Weighed},
     upstream::{BodyError, UpstreamBody, UpstreamError, UpstreamRequest, UpstreamResponse},
-    wire::{self, Answer, Echo, Family, Fresh, Shape},
+    wire::{self, Answer, Echo, Family, Fresh, Shape, Usage},
 };
 
 /// How logs write the status of a request whose client left before it had one (nginx's convention).
@@ -47,6 +50,15 @@ pub(super) struct Ticket {
     model: String,
     /// The question, if it may be matched by meaning.
     asked: Option<String>,
+    /// Its keys, for a record.
+    keys: Option<Keys>,
+    /// It holds personal data.
+    personal: bool,
+    streamed: bool,
+    weighed: Option<Arc<Weighed>>,
+    /// Tokens of what the cache served.
+    usage: Option<Usage>,
+    answered: Answered,
     principal: Option<Principal>,
     /// What an answer repeats of the request.
     echo: Echo,
@@ -63,6 +75,19 @@ pub(super) struct Ticket {
     in_flight: Option<InFlight>,
     metrics: Arc<Metrics>,
     otel: Otel,
+    traffic: Arc<Traffic>,
+    policies: Arc<PolicyWatch>,
+}
+
+/// What is known of an answer that was fetched.
+#[derive(Debug, Default)]
+enum Answered {
+    #[default]
+    Nothing,
+    /// It is all there.
+    By(Arc<Answer>),
+    /// It will be, at the end of its flight.
+    Later(Ending),
 }
 
 /// What following a flight came to.
@@ -92,6 +117,12 @@ impl Ticket {
             now: gateway.parts().clock.now(),
             model: String::new(),
             asked: None,
+            keys: None,
+            personal: false,
+            streamed: false,
+            weighed: None,
+            usage: None,
+            answered: Answered::Nothing,
             principal: None,
             echo: Echo::default(),
             category: String::new(),
@@ -105,6 +136,8 @@ impl Ticket {
             in_flight: Some(gateway.parts().metrics.in_flight()),
             metrics: Arc::clone(&gateway.parts().metrics),
             otel,
+            traffic: Arc::clone(&gateway.parts().traffic),
+            policies: Arc::clone(&gateway.parts().policies),
         }
     }
 
@@ -113,11 +146,15 @@ impl Ticket {
         self.now
     }
 
-    pub(super) fn question(&mut self, question: &Question) {
+    pub(super) fn question(&mut self, gateway: &Gateway, question: &Question) {
         question.request.model.clone_into(&mut self.model);
         // It may end in a file of replay cases, where no personal data belongs.
         self.principal = Some(question.principal);
         self.asked = question.query().filter(|_| question.personal.is_none()).map(str::to_owned);
+        // As everybody would ask it: who asked stands beside it.
+        self.keys = self.traffic.wants_records().then(|| gateway.keys(question, Sharing::Shared));
+        self.personal = question.personal.is_some();
+        self.streamed = question.request.shape != Shape::Json;
         self.echo = question.request.echo.clone();
     }
 
@@ -144,6 +181,8 @@ impl Ticket {
     /// Serves an entry.
     pub(super) fn serve(&mut self, served: &Served, shape: Shape) -> Reply {
         self.outcome = served.outcome;
+        self.weighed.clone_from(&served.weighed);
+        self.usage = served.entry.answer.usage;
         self.category(&served.entry.category);
         self.step.answered(&served.entry.answer);
         self.served = Some(served.clone());
@@ -174,6 +213,7 @@ impl Ticket {
         if let Some(saved) = saved {
             reply.headers.insert(headers::SAVED_INPUT_TOKENS, HeaderValue::from(saved));
         }
+        self.usage = saved.map(|input| Usage { input, output: 0 });
         insert_text(&mut reply.headers, headers::X_REQUEST_ID, &self.id);
         self.used(found.iter().filter(|one| one.entry.id != served.entry.id));
         self.served = Some(served);
@@ -245,6 +285,7 @@ impl Ticket {
             return Followed::GoAlone;
         }
         self.category(&opening.category);
+        self.answered = Answered::Later(reader.ending());
         match shape {
             Shape::Stream { include_usage } => {
                 let mut reply = self.fetched(opening, opening.stored_so_far(), None, leads);
@@ -288,6 +329,7 @@ impl Ticket {
             self.step.answered(&**answer);
         }
         let mut reply = self.fetched(opening, told, ttl, leads);
+        self.answered = answer.as_ref().map_or(Answered::Nothing, |answer| Answered::By(Arc::clone(answer)));
         let streamed = matches!(shape, Shape::Stream { .. }) && opening.status == StatusCode::OK;
         match answer {
             _ if !streamed => {
@@ -317,6 +359,7 @@ impl Ticket {
 
     fn fetched(&mut self, opening: &Opening, stored: Stored, ttl: Option<i64>, leads: bool) -> Reply {
         self.fetching(opening.reason, leads);
+        self.weighed.clone_from(&opening.nearest);
         if let Stored::No(why) = stored {
             self.not_stored = Some(why);
         }
@@ -337,12 +380,16 @@ impl Ticket {
         self.also_used.iter().for_each(|id| gateway.parts().cache.mark_used(*id));
         if let Some(served) = &self.served {
             gateway.parts().cache.mark_used(served.entry.id);
-            self.metrics.saved(served.entry.answer.usage, None);
+            let saved = self.saved_usd(served);
+            self.metrics.saved(served.entry.answer.usage, saved);
+            if let Some(saved) = saved {
+                insert_text(headers, headers::SAVED_USD, &format!("{saved:.6}"));
+            }
             gateway.recent.note(&self.id, recalled(served, self.asked.as_deref(), self.principal));
         }
-        self.record(reply.status);
+        let telling = self.record(reply.status);
         // A streamed answer is being answered until its last byte.
-        let answering = (std::mem::take(&mut self.step), self.in_flight.take());
+        let answering = (std::mem::take(&mut self.step), self.in_flight.take(), telling);
         if let ReplyBody::Stream(stream) = reply.body {
             let held = stream.map(move |piece| {
                 let _answering = &answering;
@@ -353,8 +400,15 @@ impl Ticket {
         reply
     }
 
-    fn record(&self, status: StatusCode) {
+    /// What a hit saved, where its model has a price.
+    fn saved_usd(&self, served: &Served) -> Option<f64> {
+        self.traffic.cost(&served.entry.answer.model, &self.model, self.usage?)
+    }
+
+    /// Tells log and metrics what became of it; the rest is told when the returned is dropped, at its answer's end.
+    fn record(&mut self, status: StatusCode) -> Telling {
         let latency = self.started.elapsed();
+        self.traffic.began(self.now, self.outcome, latency);
         self.metrics.request(self.family, &self.category, self.outcome, latency);
         let served = self.served.as_ref();
         let facts = RequestFacts {
@@ -375,6 +429,64 @@ impl Ticket {
         telemetry::request_event(&facts);
         self.otel.observe(&facts);
         self.step.closed(&facts);
+        self.telling(status, latency)
+    }
+
+    fn telling(&mut self, status: StatusCode, latency: Duration) -> Telling {
+        let policies = self.policies.current();
+        let counted = Record {
+            at_ms: self.now.as_millis(),
+            category: self.category.clone(),
+            model: self.model.clone(),
+            policy_revision: policies.revision().to_owned(),
+            ..Record::default()
+        };
+        let record = match self.traffic.wants_records() {
+            true => self.facts(counted, status, latency, policies.get(&self.category).map(Arc::as_ref)),
+            false => counted,
+        };
+        let served = self.served.as_ref();
+        let (answered_by, usage, ending) = match (served, std::mem::take(&mut self.answered)) {
+            (Some(served), _) => (Some(served.entry.answer.model.clone()), self.usage, None),
+            (None, Answered::Nothing) => (None, None, None),
+            (None, Answered::By(answer)) => (Some(answer.model.clone()), answer.usage, None),
+            (None, Answered::Later(ending)) => (None, None, Some(ending)),
+        };
+        let (traffic, outcome, started) = (Arc::clone(&self.traffic), self.outcome, self.started);
+        Telling { traffic, record, outcome, answered_by, usage, ending, started }
+    }
+
+    /// What a record says beyond what is `counted`. Of a question of no category, or of one that is never cached, nothing
+    /// that could tell it; of one with personal data no words; of the others its words only where the policy allows it.
+    fn facts(&self, counted: Record, status: StatusCode, latency: Duration, policy: Option<&Policy>) -> Record {
+        let never = matches!(self.outcome, Outcome::Bypass(BypassReason::ZeroTtl | BypassReason::PersonalData));
+        let policy = policy.filter(|policy| !never && !policy.is_never_cached());
+        let keys = self.keys.filter(|_| policy.is_some());
+        let query = self.asked.as_ref().filter(|_| policy.is_some_and(|policy| policy.privacy.traffic_text));
+        let weighed = self
+            .weighed
+            .as_deref()
+            .map(|weighed| Weighed { detail: weighed.detail.clone().filter(|_| query.is_some()), ..weighed.clone() });
+        let served = self.served.as_ref();
+        Record {
+            answered_at_ms: counted.at_ms,
+            request_id: self.id.clone(),
+            family: self.family.map(|family| family.as_str().into()),
+            outcome: self.outcome.label().into(),
+            reason: self.outcome.reason().into(),
+            status: status.as_u16(),
+            fingerprint: keys.map(|keys| keys.fingerprint.to_hex()),
+            partition: keys.map(|keys| keys.partition.to_hex()),
+            principal: self.principal.map(|principal| principal.to_hex()),
+            entry: served.map(|served| served.entry.id.to_string()),
+            weighed,
+            age_ms: served.map(|served| millis(served.age)),
+            latency_us: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
+            query: query.cloned(),
+            streamed: self.streamed,
+            personal: self.personal,
+            ..counted
+        }
     }
 }
 
@@ -383,7 +495,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if self.in_flight.is_some() {
             self.error = Some("client-gone");
-            self.record(CLIENT_GONE);
+            drop(self.record(CLIENT_GONE));
         }
     }
 }

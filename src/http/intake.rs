@@ -121,15 +121,28 @@ pub(super) fn declared_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
+/// A body as it comes, no longer than `stall` waited for a piece and [`STALLS`] times that for every [`SMALL_BODY`]: who
+/// sends byte by byte does not hold an upstream's connection for ever. What the upstream takes for them does not count.
 fn body_stream(data: BodyDataStream, stall: Duration) -> stream::BoxStream<'static, Result<Bytes, BodyError>> {
-    stream::unfold(Some(data), move |data| async move {
-        let mut data = data?;
-        match timeout(stall, data.next()).await {
-            Ok(Some(Ok(piece))) => Some((Ok(piece), Some(data))),
-            Ok(Some(Err(error))) => Some((Err(BodyError(error.to_string())), None)),
-            Ok(None) => None,
-            Err(_) => Some((Err(BodyError("the rest of the request body did not come in time".to_owned())), None)),
+    let patience = stall.saturating_mul(STALLS);
+    stream::unfold(Some((data, patience, 0)), move |state| async move {
+        let (mut data, mut left, mut bytes) = state?;
+        let asked = Instant::now();
+        let piece = match timeout(stall.min(left), data.next()).await {
+            Ok(Some(Ok(piece))) => piece,
+            Ok(Some(Err(error))) => return Some((Err(BodyError(error.to_string())), None)),
+            Ok(None) => return None,
+            Err(_) => {
+                let late = "the rest of the request body did not come in time";
+                return Some((Err(BodyError(late.to_owned())), None));
+            }
+        };
+        bytes += piece.len();
+        left = left.saturating_sub(asked.elapsed());
+        if bytes >= SMALL_BODY {
+            (left, bytes) = (patience, 0);
         }
+        Some((Ok(piece), Some((data, left, bytes))))
     })
     .boxed()
 }
@@ -180,4 +193,46 @@ async fn collect(body: Body, limit: usize, stall: Duration) -> Collected {
         }
     }
     Collected::Whole(first.unwrap_or_else(|| joined.freeze()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STALL: Duration = Duration::from_secs(60);
+
+    /// What of `pieces`, each sent after a pause, comes through, and whether the end does.
+    async fn streamed(pieces: usize, bytes: usize, pause: Duration) -> (usize, bool) {
+        let body = Body::from_stream(stream::iter(0..pieces).then(move |_| async move {
+            tokio::time::sleep(pause).await;
+            Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; bytes]))
+        }));
+        let came: Vec<_> = body_stream(body.into_data_stream(), STALL).collect().await;
+        (came.iter().flatten().map(Bytes::len).sum(), came.iter().all(Result::is_ok))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_body_that_comes_byte_by_byte_is_given_up() {
+        let (came, whole) = streamed(100_000, 1, Duration::from_secs(50)).await;
+        assert!(!whole);
+        assert!(came < 10, "{came}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_body_that_goes_on_comes_through_however_long_it_takes() {
+        assert_eq!(streamed(1000, 16 << 10, Duration::from_secs(50)).await, (1000 * (16 << 10), true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_that_the_upstream_takes_is_not_held_against_the_client() {
+        let body = Body::from_stream(stream::iter((0..100).map(|_| Ok::<_, std::io::Error>(Bytes::from_static(b"x")))));
+        let mut came = body_stream(body.into_data_stream(), STALL);
+        let mut pieces = 0;
+        while let Some(piece) = came.next().await {
+            assert!(piece.is_ok());
+            pieces += 1;
+            tokio::time::sleep(STALL * 2).await;
+        }
+        assert_eq!(pieces, 100);
+    }
 }

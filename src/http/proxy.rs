@@ -1,6 +1,6 @@
 //! Handlers of the data plane: HTTP to `Call`, `Reply` to HTTP.
 
-use std::{pin::Pin, sync::Arc, task::Poll};
+use std::{future, pin::Pin, sync::Arc, task::Poll};
 
 use axum::{body::Body, extract::State, response::Response};
 use bytes::Bytes;
@@ -24,33 +24,39 @@ use crate::{
 const CODED_AT_ONCE: usize = 128 << 10;
 
 /// OpenAI's chat completions.
-pub(super) async fn chat(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
-    answer(gateway, request, Family::Chat).await
+pub(super) fn chat(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> impl Future<Output = Response> {
+    answer(gateway, request, Family::Chat)
 }
 
 /// Anthropic's messages.
-pub(super) async fn messages(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
-    answer(gateway, request, Family::Messages).await
+pub(super) fn messages(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> impl Future<Output = Response> {
+    answer(gateway, request, Family::Messages)
 }
 
 /// OpenAI's responses; what lies below them (one by its id, its items, its cancellation) passes through.
-pub(super) async fn responses(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
-    answer(gateway, request, Family::Responses).await
+pub(super) fn responses(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> impl Future<Output = Response> {
+    answer(gateway, request, Family::Responses)
 }
 
 /// OpenAI's legacy completions.
-pub(super) async fn completions(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
-    answer(gateway, request, Family::Completions).await
+pub(super) fn completions(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request<Body>,
+) -> impl Future<Output = Response> {
+    answer(gateway, request, Family::Completions)
 }
 
 /// OpenAI's embeddings.
-pub(super) async fn embeddings(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
-    answer(gateway, request, Family::Embeddings).await
+pub(super) fn embeddings(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request<Body>,
+) -> impl Future<Output = Response> {
+    answer(gateway, request, Family::Embeddings)
 }
 
 /// Ollama's chat and generation.
-pub(super) async fn ollama(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
-    answer(gateway, request, Family::Ollama).await
+pub(super) fn ollama(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> impl Future<Output = Response> {
+    answer(gateway, request, Family::Ollama)
 }
 
 /// Any provider's model lists, and Gemini's models asked for content: a plain `GET` goes through the cache, anything else passes through.
@@ -69,39 +75,59 @@ pub(super) async fn models(State(gateway): State<Arc<Gateway>>, request: Request
     respond(Box::pin(gateway.list_models(call(parts, None, Bytes::new()))).await, accepted).await
 }
 
+/// The reply to a request that has been read.
+type Answering = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
 /// A protocol whose `POST` goes through the cache; other methods pass through.
-async fn answer(gateway: Arc<Gateway>, request: Request<Body>, family: Family) -> Response {
+fn answer(gateway: Arc<Gateway>, request: Request<Body>, family: Family) -> impl Future<Output = Response> {
+    // Boxed, so that what a request is read with is gone before the wait for an answer begins: thousands may wait at once.
+    let read = Box::pin(read(gateway, request, family));
+    async move {
+        let (answering, accepted) = read.await;
+        respond(answering.await, accepted).await
+    }
+}
+
+async fn read(gateway: Arc<Gateway>, request: Request<Body>, family: Family) -> (Answering, Option<Coding>) {
     if let Some(refusal) = refusal(&request) {
-        return respond(refusal, None).await;
+        return (Box::pin(future::ready(refusal)), None);
     }
     if request.method() != Method::POST {
-        return pass_through(State(gateway), request).await;
+        return (Box::pin(passed_through(gateway, request)), None);
     }
     let (mut parts, body) = request.into_parts();
     let accepted = Coding::accepted(&parts.headers);
-    let reply = match intake::read(&mut parts.headers, body, &gateway).await {
-        Intake::Readable(body) => Box::pin(gateway.answer(call(parts, Some(family), body))).await,
-        Intake::PassOn(body, why) => {
-            Box::pin(gateway.forward(call(parts, Some(family), Bytes::new()), body, why)).await
+    let answering: Answering = match intake::read(&mut parts.headers, body, &gateway).await {
+        Intake::Readable(body) => {
+            let call = call(parts, Some(family), body);
+            Box::pin(async move { gateway.answer(call).await })
         }
-        Intake::Refused(error) => error.reply(family),
+        Intake::PassOn(body, why) => {
+            let call = call(parts, Some(family), Bytes::new());
+            Box::pin(async move { gateway.forward(call, body, why).await })
+        }
+        Intake::Refused(error) => Box::pin(future::ready(error.reply(family))),
     };
-    respond(reply, accepted).await
+    (answering, accepted)
 }
 
 /// Everything else: streamed to the upstream and back.
 pub(super) async fn pass_through(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
-    if let Some(refusal) = refusal(&request) {
-        return respond(refusal, None).await;
-    }
+    let reply = match refusal(&request) {
+        Some(refusal) => refusal,
+        None => passed_through(gateway, request).await,
+    };
+    respond(reply, None).await
+}
+
+async fn passed_through(gateway: Arc<Gateway>, request: Request<Body>) -> Reply {
     let (parts, body) = request.into_parts();
     let length = intake::declared_length(&parts.headers);
     let call = call(parts, None, Bytes::new());
-    let reply = match intake::hand_on(body, length, gateway.limits().client_stall).await {
+    match intake::hand_on(body, length, gateway.limits().client_stall).await {
         Ok(body) => Box::pin(gateway.forward(call, body, BypassReason::Passthrough)).await,
         Err(error) => error.reply(call.spoken()),
-    };
-    respond(reply, None).await
+    }
 }
 
 /// What a request that is not sound is told, in the protocol that its path speaks.

@@ -3,6 +3,8 @@
 //! The caller owns the socket and the stop signal. Nagle's algorithm is off: a token must not wait for the next one.
 
 use std::{
+    error::Error,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,6 +13,8 @@ use std::{
 };
 
 use axum::Router;
+use futures_util::TryFutureExt;
+use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{
@@ -22,6 +26,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    time::Instant,
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -35,6 +40,8 @@ use crate::{
     wire::Family,
 };
 
+/// What an HTTP/2 connection begins with (RFC 9113 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// An HTTP/2 client is asked this often whether it is still there,
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 /// and must answer within this time.
@@ -94,14 +101,20 @@ pub async fn serve(listener: TcpListener, door: Door, tasks: Tasks, stop: Cancel
                     }
                     continue;
                 }
-                let (router, watcher) = (router.clone(), graceful.watcher());
+                let (router, watcher, stop) = (router.clone(), graceful.watcher(), stop.clone());
+                let begun = Instant::now();
                 match &tls {
-                    None => tasks.spawn(connections, speak(stream, stall, router, watcher)),
+                    None => tasks.spawn(connections, async move {
+                        if let Some(version) = plain_version(&stream, begun + HEADER_TIMEOUT, stop).await {
+                            speak((stream, version), begun, stall, router, watcher).await;
+                        }
+                    }),
                     Some(tls) => {
-                        let secured = secure(tls.clone(), stream, stop.clone());
+                        let secured = secure(tls.clone(), stream, stop);
                         tasks.spawn(connections, async move {
                             if let Some(stream) = secured.await {
-                                speak(stream, stall, router, watcher).await;
+                                let version = Version::agreed(&stream);
+                                speak((stream, version), Instant::now(), stall, router, watcher).await;
                             }
                         });
                     }
@@ -151,16 +164,74 @@ async fn secure(tls: TlsAcceptor, stream: TcpStream, stop: CancellationToken) ->
     None
 }
 
-/// Answers the requests of a connection.
+/// The version of HTTP that a connection speaks. Where the HTTP library has to find it out, it reads the first bytes apart
+/// and then keeps a buffer of twice the size for as long as the connection lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    One,
+    /// Two, or the library finds out.
+    Any,
+}
+
+impl Version {
+    /// What was agreed on in a handshake.
+    fn agreed(stream: &TlsStream<TcpStream>) -> Self {
+        if stream.get_ref().1.alpn_protocol() == Some(b"http/1.1") { Self::One } else { Self::Any }
+    }
+
+    /// What follows from the first bytes of a connection; a part of the preface may be anything yet.
+    fn of(first: &[u8]) -> Self {
+        if PREFACE.starts_with(first) { Self::Any } else { Self::One }
+    }
+}
+
+/// What a plain connection begins with, which stays there to be read; `None` when nothing comes until `deadline` or `stop`.
+async fn plain_version(stream: &TcpStream, deadline: Instant, stop: CancellationToken) -> Option<Version> {
+    let mut first = [0; PREFACE.len()];
+    let peeked = tokio::select! {
+        peeked = tokio::time::timeout_at(deadline, stream.peek(&mut first)) => peeked,
+        () = stop.cancelled() => return None,
+    };
+    match peeked {
+        Ok(Ok(0)) => None,
+        Ok(Ok(length)) => first.get(..length).map(Version::of),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "connection ended");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("a connection without a request is closed");
+            None
+        }
+    }
+}
+
+/// A connection whose requests are answered.
+type Speaking = Pin<Box<dyn Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send>>;
+
+/// Answers the requests of a connection that was accepted when it had `begun`.
 async fn speak(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    connection: (impl AsyncRead + AsyncWrite + Send + Unpin + 'static, Version),
+    begun: Instant,
     stall: Option<Duration>,
     router: Router,
     watcher: Watcher,
 ) {
+    let (speaking, asked) = speaking(connection, stall, router, watcher);
+    drive(speaking, &asked, begun).await;
+}
+
+/// In memory of its own: as a part of the task that drives it, it would take its room several times over.
+fn speaking(
+    (stream, version): (impl AsyncRead + AsyncWrite + Send + Unpin + 'static, Version),
+    stall: Option<Duration>,
+    router: Router,
+    watcher: Watcher,
+) -> (Speaking, Arc<AtomicBool>) {
     let (stream, heads) = Watched::new(stream);
     let mut stream = Box::pin(TimeoutStream::new(stream));
     stream.as_mut().set_write_timeout_pinned(stall);
+    let stream = TokioIo::new(stream);
     let asked = Arc::new(AtomicBool::new(false));
     let service = TowerToHyperService::new(router.map_request({
         let asked = Arc::clone(&asked);
@@ -170,19 +241,28 @@ async fn speak(
             request
         }
     }));
+    if version == Version::One {
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+        let connection = watcher.watch(builder.serve_connection(stream, service));
+        return (Box::pin(connection.err_into()), asked);
+    }
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING_INTERVAL)).keep_alive_timeout(PING_PATIENCE);
-    let connection = watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
-    tokio::pin!(connection);
+    (Box::pin(watcher.watch(builder.serve_connection(stream, service).into_owned())), asked)
+}
+
+/// Until it ends, or no request came in time.
+async fn drive(mut speaking: Speaking, asked: &AtomicBool, begun: Instant) {
     let ended = tokio::select! {
-        ended = &mut connection => ended,
+        ended = &mut speaking => ended,
         // Of either version's clients, and before it is known which one speaks.
-        () = tokio::time::sleep(HEADER_TIMEOUT) => {
+        () = tokio::time::sleep_until(begun + HEADER_TIMEOUT) => {
             if !asked.load(Ordering::Relaxed) {
                 return tracing::debug!("a connection without a request is closed");
             }
-            connection.await
+            speaking.await
         }
     };
     if let Err(error) = ended {
@@ -202,8 +282,37 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let started = tokio::time::Instant::now();
+        let started = Instant::now();
         assert!(secure(tls, stream, CancellationToken::new()).await.is_none());
         assert!(started.elapsed() >= HANDSHAKE_TIMEOUT);
+    }
+
+    #[test]
+    fn the_version_is_told_by_the_first_bytes_and_a_part_of_the_preface_may_be_anything() {
+        assert_eq!(Version::of(b"POST /v1/chat/completion"), Version::One);
+        assert_eq!(Version::of(b"G"), Version::One);
+        assert_eq!(Version::of(b"PRINT /"), Version::One);
+        assert_eq!(Version::of(b"PR"), Version::Any);
+        assert_eq!(Version::of(PREFACE), Version::Any);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_plain_connection_that_says_nothing_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let begun = Instant::now();
+        assert_eq!(plain_version(&stream, begun + HEADER_TIMEOUT, CancellationToken::new()).await, None);
+        assert!(begun.elapsed() >= HEADER_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn a_plain_connection_that_says_nothing_is_closed_at_the_stop() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        assert_eq!(plain_version(&stream, Instant::now() + HEADER_TIMEOUT, stop).await, None);
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn embeddings() -> Policy {
             cost_of_wrong_usd: None,
         },
         // An answer is a vector: there is no text in it.
-        privacy: Privacy { questions: PersonalData::Exact, answers: PersonalData::Allow },
+        privacy: Privacy { questions: PersonalData::Exact, answers: PersonalData::Allow, traffic_text: false },
         min_similarity: MIN_SIMILARITY,
         revision: "built-in".to_owned(),
     }

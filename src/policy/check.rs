@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path};
 
-use super::{Harm, Policy, PolicySet, Problem, Sharing, Tier, in_words};
+use super::{Harm, Policy, PolicySet, Problem, Sharing, Source, Tier, in_words, plain};
 
 /// The result of checking a directory.
 #[derive(Debug, serde::Serialize)]
@@ -39,6 +39,12 @@ pub struct Summary {
     pub writers: Option<Vec<String>>,
     /// What the category is.
     pub summary: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// Name of its file.
+    pub file: String,
+    /// The whole policy in plain English, a sentence each.
+    pub plain: Vec<String>,
 }
 
 /// Checks the policies of `dir`.
@@ -47,7 +53,7 @@ pub fn check(dir: &Path) -> CheckReport {
         Ok(set) => CheckReport {
             ok: true,
             revision: set.revision().to_owned(),
-            categories: set.policies().iter().map(|policy| Summary::of(policy)).collect(),
+            categories: set.with_sources().map(|(policy, source)| Summary::of(policy, source)).collect(),
             problems: Vec::new(),
         },
         Err(problems) => CheckReport { ok: false, revision: String::new(), categories: Vec::new(), problems },
@@ -62,8 +68,8 @@ impl CheckReport {
 }
 
 impl Summary {
-    /// The summary of one policy.
-    pub fn of(policy: &Policy) -> Self {
+    /// The summary of the policy in this file.
+    pub fn of(policy: &Policy, source: &Source) -> Self {
         Self {
             category: policy.category.clone(),
             ttl: in_words(policy.freshness.ttl),
@@ -74,6 +80,9 @@ impl Summary {
             scope: policy.reuse.scope,
             writers: policy.reuse.writers.clone(),
             summary: policy.summary.clone(),
+            owner: policy.owner.clone(),
+            file: source.file.clone(),
+            plain: plain(policy, &source.typed),
         }
     }
 
@@ -99,6 +108,35 @@ impl Summary {
             Harm::Harmful => "a wrong answer does harm",
             Harm::Liable => "we answer for a wrong answer",
         }
+    }
+}
+
+/// A report with every policy in plain English instead of the table.
+#[derive(Debug)]
+pub struct Explained<'r>(pub &'r CheckReport);
+
+impl fmt::Display for Explained<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for policy in &self.0.categories {
+            write!(f, "{policy}\n\n")?;
+        }
+        let line = self.0.to_string();
+        // What is wrong is all there is to say of a directory that cannot be used.
+        f.write_str(if self.0.ok { line.lines().last().unwrap_or_default() } else { &line })
+    }
+}
+
+impl fmt::Display for Summary {
+    /// The category, what it is and who answers for it; then a sentence a line. No trailing newline.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  ({})", self.category, self.file)?;
+        if !self.summary.is_empty() {
+            write!(f, "\n  {}", self.summary)?;
+        }
+        if !self.owner.is_empty() {
+            write!(f, " Owner: {}", self.owner)?;
+        }
+        self.plain.iter().try_for_each(|sentence| write!(f, "\n  - {sentence}"))
     }
 }
 

@@ -208,7 +208,11 @@ impl Compiler<'_> {
     fn privacy(&self) -> Privacy {
         let section = &self.file.privacy;
         let typed = |field: &Option<Located<PersonalData>>| field.as_ref().map_or(PersonalData::Exact, |f| f.value);
-        Privacy { questions: typed(&section.questions), answers: typed(&section.answers) }
+        Privacy {
+            questions: typed(&section.questions),
+            answers: typed(&section.answers),
+            traffic_text: section.traffic_text.as_ref().is_some_and(|typed| typed.value),
+        }
     }
 
     fn matching(&mut self, policy: usize, rules: &mut RulesBuilder) {

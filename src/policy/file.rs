@@ -168,6 +168,8 @@ pub struct PrivacySection {
     pub questions: Option<Located<PersonalData>>,
     /// Personal data in what the model says.
     pub answers: Option<Located<PersonalData>>,
+    /// Whether records of traffic may hold questions' words.
+    pub traffic_text: Option<Located<bool>>,
 }
 
 /// Wording that makes an answer short-lived in any category: one list with its cap.

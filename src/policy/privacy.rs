@@ -10,6 +10,8 @@ pub struct Privacy {
     pub questions: PersonalData,
     /// In what the model says.
     pub answers: PersonalData,
+    /// Records of traffic may hold the words of questions without personal data.
+    pub traffic_text: bool,
 }
 
 impl Privacy {
@@ -46,7 +48,7 @@ mod tests {
     fn secrets_and_cards_are_kept_out_unless_everything_is_allowed() {
         use PersonalData::{Allow, Exact, KeepOut};
         for (setting, email, key) in [(KeepOut, KeepOut, KeepOut), (Exact, Exact, KeepOut), (Allow, Allow, Allow)] {
-            let privacy = Privacy { questions: setting, answers: setting };
+            let privacy = Privacy { questions: setting, answers: setting, traffic_text: false };
             assert_eq!(privacy.of_question(None), Allow);
             assert_eq!(privacy.of_question(Some(Kind::Email)), email);
             assert_eq!(privacy.of_answer(Some(Kind::Secret)), key);
@@ -56,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_privacy_is_stricter_only_in_both_parts() {
-        let of = |questions, answers| Privacy { questions, answers };
+        let of = |questions, answers| Privacy { questions, answers, traffic_text: false };
         let usual = of(PersonalData::Exact, PersonalData::Exact);
         assert!(of(PersonalData::KeepOut, PersonalData::Exact).is_at_least_as_strict_as(usual));
         assert!(!of(PersonalData::KeepOut, PersonalData::Allow).is_at_least_as_strict_as(usual));

@@ -13,7 +13,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use super::{PolicySet, Problem, read_dir, short_digest};
+use super::{PolicySet, Problem, read_dir, revision_of, short_digest};
 
 /// How often the directory is read.
 const EVERY: Duration = Duration::from_millis(500);
@@ -42,12 +42,8 @@ impl PolicyWatch {
         self.0.load_full()
     }
 
-    /// Replaces the set in use by what is in `dir` now; on any problem the old one stays.
-    pub fn reload(&self, dir: &Path) -> Result<Arc<PolicySet>, Vec<Problem>> {
-        Ok(self.replace(PolicySet::load(dir)?))
-    }
-
-    fn replace(&self, set: PolicySet) -> Arc<PolicySet> {
+    /// Replaces the set in use.
+    pub(super) fn replace(&self, set: PolicySet) -> Arc<PolicySet> {
         let set = Arc::new(set);
         self.0.store(Arc::clone(&set));
         set
@@ -93,7 +89,10 @@ impl PolicyWatch {
 }
 
 /// Runs `work` where it may block.
-async fn off_thread<T: Send + 'static>(dir: &Path, work: impl FnOnce(&Path) -> T + Send + 'static) -> Option<T> {
+pub(super) async fn off_thread<T: Send + 'static>(
+    dir: &Path,
+    work: impl FnOnce(&Path) -> T + Send + 'static,
+) -> Option<T> {
     let dir: PathBuf = dir.to_owned();
     tokio::task::spawn_blocking(move || work(&dir)).await.ok()
 }
@@ -109,7 +108,7 @@ impl Look {
     fn at(dir: &Path) -> Self {
         let texts = read_dir(dir);
         let digest = match &texts {
-            Ok(texts) => short_digest(texts.iter().map(|(_, text)| text.as_str())),
+            Ok(texts) => revision_of(texts),
             Err(problems) => short_digest(problems.iter().map(|problem| problem.message.as_str())),
         };
         Self { digest, texts }

@@ -18,6 +18,7 @@ mod read;
 mod readers;
 mod schema;
 mod selection;
+pub mod traffic;
 mod vault;
 mod verdicts;
 mod write;

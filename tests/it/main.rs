@@ -29,10 +29,13 @@ mod otel; // what an OpenTelemetry collector gets
 mod overload; // every stage bounded, and what happens beyond
 mod passthrough; // everything that is not cached
 mod personal_data; // kept out, or for the same question of the same credential
+mod policies; // shown in plain English, edited, kept and restored
 mod replay; // fixtures, as an evaluator replays them
 mod responses; // recording and replay of responses
 mod restart; // what survives, what does not
 mod same_meaning; // joining a running fetch by meaning
-mod tidy; // rules of the house, held against the source
+mod simulate;
+mod tidy;
+mod traffic; // rules of the house, held against the source
 mod upstreams; // named ones, their fallbacks and keys
 mod zero_sla; // what must never leave a trace

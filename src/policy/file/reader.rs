@@ -166,6 +166,16 @@ impl<'a> Section<'a> {
         Some(Located { value, line })
     }
 
+    pub(super) fn flag(&mut self, key: &str) -> Option<Located<bool>> {
+        let item = self.table.get(key)?;
+        let line = self.line_of(key);
+        let Some(value) = item.as_bool() else {
+            self.note(line, key, format!("is {}; it must be true or false, without quotes", kind(item)));
+            return None;
+        };
+        Some(Located { value, line })
+    }
+
     pub(super) fn duration(&mut self, key: &str) -> Option<Located<Duration>> {
         let item = self.table.get(key)?;
         let line = self.line_of(key);

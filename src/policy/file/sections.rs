@@ -10,7 +10,7 @@ const ROOT: &[&str] =
 const MATCH: &[&str] = &["paths", "models", "system", "phrases", "patterns", "except", "examples", "min_similarity"];
 const FRESHNESS: &[&str] = &["ttl", "stale_while_revalidate", "stale_if_error"];
 const REUSE: &[&str] = &["tier", "harm", "max_wrong_hits", "scope", "writers", "write", "audit", "cost_of_wrong_usd"];
-const PRIVACY: &[&str] = &["questions", "answers"];
+const PRIVACY: &[&str] = &["questions", "answers", "traffic_text"];
 const VOLATILE: &[&str] = &["phrases", "patterns", "ttl"];
 const SPELLING: &[&str] = &["shorthand", "words"];
 
@@ -105,7 +105,11 @@ fn reuse(section: &mut Section<'_>) -> ReuseSection {
 fn privacy(section: &mut Section<'_>) -> PrivacySection {
     section.reject_unknown(PRIVACY, &elsewhere());
     let words = [("keep-out", PersonalData::KeepOut), ("exact", PersonalData::Exact), ("allow", PersonalData::Allow)];
-    PrivacySection { questions: section.choice("questions", &words), answers: section.choice("answers", &words) }
+    PrivacySection {
+        questions: section.choice("questions", &words),
+        answers: section.choice("answers", &words),
+        traffic_text: section.flag("traffic_text"),
+    }
 }
 
 fn volatile(section: &mut Section<'_>) -> VolatileSection {

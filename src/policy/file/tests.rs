@@ -92,6 +92,10 @@ fn what_becomes_of_personal_data_is_one_of_three_words() {
         "a.toml:7: privacy.answer: unknown key; did you mean `answers`?",
     );
     check_one(&with("[reuse]\nanswers = \"exact\"\n"), "a.toml:7: reuse.answers: unknown key; it belongs in [privacy]");
+    check_one(
+        &with("[privacy]\ntraffic_text = \"yes\"\n"),
+        "a.toml:7: privacy.traffic_text: is text; it must be true or false, without quotes",
+    );
     assert!(one(&with("[privacy]\nquestions = \"keep-out\"\nanswers = \"allow\"\n")).is_empty());
 }
 

@@ -3,6 +3,7 @@ use std::fs;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::{clock::Timestamp, policy::PolicyDirectory};
 
 const GOOD: &str = "category = \"default\"\n[freshness]\nttl = \"1h\"\n";
 const SHORTER: &str = "category = \"default\"\n[freshness]\nttl = \"1m\"\n";
@@ -18,15 +19,17 @@ fn ttl(set: &PolicySet) -> u64 {
     set.default_policy().freshness.ttl.as_secs()
 }
 
-#[test]
-fn a_bad_edit_keeps_the_set_in_use() {
+#[tokio::test]
+async fn a_bad_edit_keeps_the_set_in_use() {
     let dir = dir_with(GOOD);
     let watch = PolicyWatch::new(PolicySet::load(dir.path()).unwrap());
     fs::write(dir.path().join("default.toml"), BAD).unwrap();
-    assert_eq!(watch.reload(dir.path()).unwrap_err().len(), 1);
+    let directory = PolicyDirectory::new(dir.path(), dir.path());
+    let now = Timestamp::from_millis(0);
+    assert_eq!(directory.reload(&watch, now).await.unwrap_err().len(), 1);
     assert_eq!(ttl(&watch.current()), 3600);
     fs::write(dir.path().join("default.toml"), SHORTER).unwrap();
-    assert_eq!(ttl(&watch.reload(dir.path()).unwrap()), 60);
+    assert_eq!(ttl(&directory.reload(&watch, now).await.unwrap()), 60);
     assert_eq!(ttl(&watch.current()), 60);
 }
 
@@ -36,7 +39,7 @@ fn a_request_keeps_the_set_it_took() {
     let watch = PolicyWatch::new(PolicySet::load(dir.path()).unwrap());
     let taken = watch.current();
     fs::write(dir.path().join("default.toml"), SHORTER).unwrap();
-    watch.reload(dir.path()).unwrap();
+    watch.replace(PolicySet::load(dir.path()).unwrap());
     assert_eq!((ttl(&taken), ttl(&watch.current())), (3600, 60));
 }
 

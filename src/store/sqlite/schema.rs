@@ -57,16 +57,24 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
 /// The one connection that writes, migrated to the newest schema, and how texts stand in it. A new database is sealed when
 /// there is a key; an old one stays what it is.
 pub(super) fn open_writer(dir: &Path, key: Option<&EncryptionKey>) -> Result<(Connection, Vault), StoreError> {
-    let path = database_path(dir);
-    let file = private_file(&path).map_err(|source| unusable(dir, source))?;
-    let fresh = file.metadata().map_err(|source| unusable(dir, source))?.len() == 0;
-    if !fresh && check_version(&path)? > 0 {
+    open_file(&database_path(dir), MIGRATIONS, key)
+}
+
+/// The same for any file of ours, with the migrations that it goes by.
+pub(super) fn open_file(
+    path: &Path,
+    migrations: &[&str],
+    key: Option<&EncryptionKey>,
+) -> Result<(Connection, Vault), StoreError> {
+    let file = private_file(path).map_err(|source| unusable(path.parent().unwrap_or(path), source))?;
+    let fresh = file.metadata().map_err(|source| unusable(path.parent().unwrap_or(path), source))?.len() == 0;
+    if !fresh && version_within(&open_reader(path)?, path, migrations.len())? > 0 {
         // Before anything is changed.
-        Vault::unlock(&open_reader(&path)?, key, &path)?;
+        Vault::unlock(&open_reader(path)?, key, path)?;
     }
-    let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    prepare_writer(&conn).and_then(|()| migrate(&conn, key)).map_err(|error| named(&path, error))?;
-    let vault = Vault::unlock(&conn, key, &path)?;
+    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    prepare_writer(&conn).and_then(|()| migrate_by(&conn, migrations, key)).map_err(|error| named(path, error))?;
+    let vault = Vault::unlock(&conn, key, path)?;
     Ok((conn, vault))
 }
 
@@ -87,6 +95,10 @@ pub(super) fn check_version(path: &Path) -> Result<u32, StoreError> {
 
 /// As [`check_version`], over a connection.
 pub(super) fn version_of(conn: &Connection, path: &Path) -> Result<u32, StoreError> {
+    version_within(conn, path, MIGRATIONS.len())
+}
+
+fn version_within(conn: &Connection, path: &Path, newest: usize) -> Result<u32, StoreError> {
     let pragma = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let read = pragma("application_id").and_then(|application| Ok((application, pragma("user_version")?)));
     let (application, version) = read.map_err(|error| named(path, error.into()))?;
@@ -96,8 +108,9 @@ pub(super) fn version_of(conn: &Connection, path: &Path) -> Result<u32, StoreErr
         return Err(StoreError::NotADatabase { path: path.display().to_string() });
     }
     let found = u32::try_from(version).unwrap_or(u32::MAX);
-    if found > supported() {
-        return Err(StoreError::TooNew { path: path.display().to_string(), found, supported: supported() });
+    let supported = newest as u32;
+    if found > supported {
+        return Err(StoreError::TooNew { path: path.display().to_string(), found, supported });
     }
     Ok(found)
 }
@@ -120,22 +133,26 @@ fn prepare_writer(conn: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Brings the file to the newest schema.
+/// Brings the cache's file to the newest schema.
 pub(super) fn migrate(conn: &Connection, key: Option<&EncryptionKey>) -> Result<(), StoreError> {
+    migrate_by(conn, MIGRATIONS, key)
+}
+
+fn migrate_by(conn: &Connection, migrations: &[&str], key: Option<&EncryptionKey>) -> Result<(), StoreError> {
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let done = usize::try_from(version).unwrap_or(0);
-    if done >= MIGRATIONS.len() {
+    if done >= migrations.len() {
         return Ok(());
     }
     let tx = rusqlite::Transaction::new_unchecked(conn, rusqlite::TransactionBehavior::Exclusive)?;
-    for migration in &MIGRATIONS[done..] {
+    for migration in &migrations[done..] {
         tx.execute_batch(migration)?;
     }
     if let (0, Some(key)) = (done, key) {
         Vault::found(&tx, key)?;
     }
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-    tx.pragma_update(None, "user_version", supported())?;
+    tx.pragma_update(None, "user_version", migrations.len() as u32)?;
     tx.commit()?;
     Ok(())
 }

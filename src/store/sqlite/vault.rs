@@ -30,6 +30,7 @@ pub(super) enum Part {
     Query = 1,
     Answer = 2,
     Vector = 3,
+    Detail = 4,
 }
 
 /// Seals and opens the texts of one database.

@@ -1,0 +1,72 @@
+// What happens now, what it saved, and whether all is well.
+
+import * as api from "./api.js";
+import * as chart from "./charts.js";
+import { h, action, card, empty, facts, fill, head, millis, notice, number, percent, pill, repeat, short, table, tile, time, toast, usd } from "./ui.js";
+
+export default async function overview(main, { signal }) {
+  const tiles = h("div", { class: "tiles" });
+  const traffic = h("div", { class: "stack" });
+  const health = h("div");
+  const trips = h("div");
+  const savings = h("div");
+  main.append(head("Overview", "What the cache does now, what it saved, and how sure it is of its answers."), tiles,
+    card("Requests by minute, last hour", {}, chart.legend(), traffic),
+    h("div", { class: "grid" }, card("Health", {}, health), card("Trips", {}, trips)),
+    card("Savings by category, last seven days", {}, savings));
+  let ledgerAt = 0;
+  await repeat(3000, signal, async () => {
+    try {
+      const now = await api.get("/semblance/overview", signal);
+      show(now);
+    } catch (error) {
+      if (error.name !== "AbortError") tiles.replaceChildren(notice("bad", error.message));
+      return;
+    }
+    if (Date.now() - ledgerAt > 15000) {
+      ledgerAt = Date.now();
+      await fill(savings, ledger);
+    }
+  });
+
+  function show({ rates, latency_ms: latency, saved, health: checks, trips: tripped, series, recording }) {
+    tiles.replaceChildren(
+      tile("Requests per second", number(rates.requests_per_s), "over the last minutes"),
+      tile("Served from the cache", percent(rates.hit_share), "of requests that may be cached"),
+      tile("A hit begins after", millis(latency.hit?.p50), latency.hit ? `99 of 100 within ${millis(latency.hit.p99)}` : "no hit in the last hour"),
+      tile("A miss begins after", millis(latency.miss?.p50), latency.miss ? `99 of 100 within ${millis(latency.miss.p99)}` : "no miss in the last hour"),
+      tile("Saved today, net", usd(saved.today_net_usd), `${short(saved.today_tokens)} tokens; ${usd(saved.today_usd)} before audits and refreshes`),
+      tile("Saved in seven days, net", usd(saved.week_net_usd), saved.unpriced_tokens ? `and ${short(saved.unpriced_tokens)} tokens of models without a price` : `prices of ${saved.prices_dated || "no list"}`));
+    traffic.replaceChildren(chart.stacked(series));
+    health.replaceChildren(h("ul", { class: "list health" }, checks.map((check) => h("li", {}, h("span", { class: check.ok ? "dot" : "dot bad", role: "img", "aria-label": check.ok ? "well" : "in trouble" }), h("strong", {}, check.name), h("span", { class: "faint" }, check.detail)))),
+      recording ? "" : h("p", { class: "faint" }, "Requests are not recorded. Start the gateway with --traffic-record true to see past decisions and to preview edits."));
+    trips.replaceChildren(tripped.length ? table("Categories that serve the same question only, because too many hits were wrong", [
+      { name: "Category", head: true, cell: (trip) => trip.category },
+      { name: "Since", cell: (trip) => (trip.at_ms ? time(trip.at_ms) : "–") },
+      { name: "Why", cell: (trip) => trip.why },
+      { name: "", cell: (trip) => action("Serve by meaning again", async () => { await api.post("/semblance/audits/reset", { category: trip.category }); toast(`${trip.category} serves by meaning again; its books begin anew.`); }) },
+    ], tripped) : empty("No category is tripped: wrong hits are within their budgets."));
+  }
+}
+
+async function ledger() {
+  const { rows, prices_dated: dated } = await api.get("/semblance/ledger?by=category");
+  if (!rows.length) return empty("No requests yet.");
+  return [table("Net of refreshes, audits, the judge and bought vectors. The wrong-hit bound says how many reworded hits may be wrong, with 95 % certainty.", [
+    { name: "Category", head: true, cell: (row) => row.category || "(none)" },
+    { name: "Requests", num: true, cell: (row) => number(row.requests) },
+    { name: "Exact", num: true, cell: (row) => number(row.hits_exact) },
+    { name: "By meaning", num: true, cell: (row) => number(row.hits_semantic) },
+    { name: "Stale", num: true, cell: (row) => number(row.stale) },
+    { name: "Saved", num: true, cell: (row) => usd(row.saved_usd) },
+    { name: "Net", num: true, cell: (row) => usd(row.net_usd) },
+    { name: "Tokens saved", num: true, cell: (row) => short(row.tokens_saved.input + row.tokens_saved.output) },
+    { name: "Wrong hits, bound", cell: (row) => bound(row) },
+  ], rows), h("p", { class: "faint" }, `Prices of ${dated || "no list"}; models without a price count in tokens only.`)];
+}
+
+export function bound({ wrong_hit_bound: upper, wrong_hit_budget: budget, hits_semantic: hits }) {
+  if (!hits) return h("span", { class: "faint" }, "no reworded hits");
+  if (upper >= 1) return pill("not audited yet", "warn");
+  return h("span", {}, pill(`≤ ${percent(upper)}`, upper <= budget ? "good" : "warn"), ` of ${percent(budget)} allowed`);
+}

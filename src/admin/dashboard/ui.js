@@ -1,0 +1,153 @@
+// Small pieces that every page is made of. All text goes in as text: nothing that a client wrote becomes markup.
+
+/** An element: h("p", { class: "faint", onclick }, "text", child). Properties that start with "on" are listeners. */
+export function h(tag, props = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "value") element.value = value;
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+const locale = undefined;
+const plain = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
+const compact = new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 });
+export const number = (value) => (value === null || value === undefined ? "–" : plain.format(value));
+export const short = (value) => (value === null || value === undefined ? "–" : compact.format(value));
+export const percent = (share, digits = 1) => (share === null || share === undefined ? "–" : new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: digits }).format(share));
+export const usd = (value) => {
+  if (value === null || value === undefined) return "–";
+  const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 0.1 || value === 0 ? 2 : 4;
+  return new Intl.NumberFormat(locale, { style: "currency", currency: "USD", minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+};
+export const millis = (ms) => {
+  if (ms === null || ms === undefined) return "–";
+  if (ms < 1) return `${Math.max(1, Math.round(ms * 1000))} µs`;
+  if (ms < 1000) return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+  return `${(ms / 1000).toFixed(ms < 10000 ? 1 : 0)} s`;
+};
+/** A span of time in words of at most two units: "1 h 30 min". */
+export const span = (ms) => {
+  if (ms === null || ms === undefined) return "–";
+  if (ms < 1000) return ms === 0 ? "0 s" : millis(ms);
+  const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+  let left = Math.round(ms / 1000);
+  const parts = [];
+  for (const [name, seconds] of units) {
+    if (left >= seconds && parts.length < 2) { parts.push(`${Math.floor(left / seconds)} ${name}`); left %= seconds; }
+    else if (parts.length) break;
+  }
+  return parts.join(" ");
+};
+/** Milliseconds of a duration as policies write it: "24h", "1day 2h", "0s". */
+export const toMs = (text) => {
+  const units = { ms: 1, s: 1e3, m: 6e4, min: 6e4, h: 36e5, d: 864e5, w: 6048e5, month: 2630016e3, y: 31557600e3 };
+  const unit = (name) => units[name] ?? units[Object.keys(units).find((key) => key.length > 1 && name.startsWith(key))] ?? units[name[0]];
+  return [...String(text ?? "").matchAll(/(\d+)\s*([a-z]+)/g)].reduce((sum, [, count, name]) => sum + Number(count) * unit(name), 0);
+};
+const clock = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const day = new Intl.DateTimeFormat(locale, { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+export const time = (ms) => h("time", { datetime: new Date(ms).toISOString(), title: new Date(ms).toISOString() }, Date.now() - ms < 43200000 ? clock.format(ms) : day.format(ms));
+
+export const pill = (text, kind = "") => h("span", { class: `pill ${kind}` }, text);
+const OUTCOMES = { "hit-exact": "good", "hit-semantic": "accent", stale: "warn", miss: "", collapsed: "", bypass: "" };
+export const outcome = (label) => pill(label, OUTCOMES[label] ?? "");
+
+export const head = (title, words, ...actions) => h("div", { class: "head" }, h("div", {}, h("h1", {}, title), words && h("p", {}, words)), actions.length ? h("div", { class: "row" }, actions) : null);
+export const card = (title, props = {}, ...children) => h("section", { class: "card", ...props }, title && h("header", {}, typeof title === "string" ? h("h2", {}, title) : title), ...children);
+export const tile = (name, value, note) => h("dl", { class: "card tile" }, h("dt", {}, name), h("dd", {}, value), note ? h("dd", { class: "note" }, note) : null);
+export const empty = (text) => h("p", { class: "empty" }, text);
+export const notice = (kind, title, ...words) => h("div", { class: `notice ${kind}`, role: kind === "bad" ? "alert" : null }, h("strong", {}, title), ...words.map((text) => (typeof text === "string" ? h("p", {}, text) : text)));
+
+const HINTS = {
+  "no-policy-directory": "This gateway runs on its built-in policies. Start it with --policies DIR (a copy of the shipped folder) to edit them here.",
+  "no-traffic-log": "The file of traffic records cannot be used; the gateway's log says why.",
+};
+/** An error in words, with what to do where that is known. */
+export const trouble = (error) => {
+  if (error.status === 404 && error.reason === "error") return notice("warn", "Not available", "This gateway has no such endpoint; a newer version has.");
+  return notice("bad", error.message || "Something went wrong.", HINTS[error.reason] ?? "");
+};
+
+/** columns: [{ name, cell: row => node|text, num, head }] */
+export function table(caption, columns, rows, props = {}) {
+  const cell = (column, row) => {
+    const content = column.cell(row);
+    return h(column.head ? "th" : "td", { class: [column.num ? "num" : "", column.wrap ? "wrap" : ""].join(" ").trim() || null, scope: column.head ? "row" : null, "data-label": column.name }, content ?? "");
+  };
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    h("table", { class: "cards", ...props },
+      h("caption", {}, caption),
+      h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col", class: column.num ? "num" : null }, column.name)))),
+      h("tbody", {}, rows.map((row) => h("tr", {}, columns.map((column) => cell(column, row)))))));
+}
+
+export const facts = (pairs) => h("dl", { class: "facts" }, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+
+export function toast(text) {
+  const shown = h("div", { class: "toast" }, text);
+  document.getElementById("toasts").append(shown);
+  setTimeout(() => shown.remove(), 6000);
+}
+
+/** A dialog that closes by its button, by Escape, and gives the focus back. `fill(sheet, close)` makes its content. */
+export function dialog(title, fill) {
+  const box = h("dialog", { "aria-labelledby": "dialog-title" });
+  const close = () => box.close();
+  const sheet = h("div", { class: "stack" });
+  box.append(h("div", { class: "sheet" }, h("header", {}, h("h2", { id: "dialog-title" }, title), h("button", { type: "button", class: "quiet", onclick: close }, "Close")), sheet));
+  box.addEventListener("close", () => box.remove());
+  document.body.append(box);
+  fill(sheet, close);
+  box.showModal();
+  return close;
+}
+
+/** Asks before something that cannot be undone. Resolves to true or false. */
+export function confirm(title, words, action, kind = "danger") {
+  return new Promise((resolve) => {
+    let answer = false;
+    dialog(title, (sheet, close) => {
+      sheet.append(...words, h("div", { class: "row" },
+        h("button", { type: "button", class: kind, onclick: () => { answer = true; close(); } }, action),
+        h("button", { type: "button", onclick: close }, "Cancel")));
+      sheet.closest("dialog").addEventListener("close", () => resolve(answer));
+    });
+  });
+}
+
+/** A button that is off while its work runs and tells what went wrong. */
+export const action = (text, work, kind = "") => {
+  const button = h("button", { type: "button", class: kind }, text);
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try { await work(); } catch (error) { toast(error.message); } finally { button.disabled = false; }
+  });
+  return button;
+};
+
+export const field = (name, control) => h("label", {}, name, control);
+export const select = (options, props = {}) => h("select", props, options.map((option) => {
+  const [value, text] = Array.isArray(option) ? option : [option, option];
+  return h("option", { value }, text);
+}));
+
+/** Replaces what is in `place` by what `work` gives, or by its error. */
+export async function fill(place, work) {
+  place.setAttribute("aria-busy", "true");
+  try { place.replaceChildren(...[await work()].flat(Infinity).filter(Boolean)); } catch (error) {
+    if (error.name !== "AbortError") place.replaceChildren(trouble(error));
+  } finally { place.removeAttribute("aria-busy"); }
+}
+
+/** Calls `work` now and every `ms`, while the page is looked at, until `signal`. */
+export async function repeat(ms, signal, work) {
+  while (!signal.aborted) {
+    if (!document.hidden) await work();
+    await new Promise((resolve) => { const timer = setTimeout(resolve, ms); signal.addEventListener("abort", () => { clearTimeout(timer); resolve(); }, { once: true }); });
+  }
+}
