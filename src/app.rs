@@ -32,6 +32,7 @@ use crate::{
         verifier::{self, MiniLmVerifier, Verifier},
     },
     metrics::Metrics,
+    otel::Otel,
     policy::{self, By, Finished, PolicyDirectory, PolicySet, PolicyWatch, Problem},
     prices::{PriceProblem, Prices},
     replay::{
@@ -49,7 +50,7 @@ use crate::{
     tls::{Certificates, TlsProblem},
     upstream::{
         Upstream,
-        http::{ConfigProblem, HttpUpstream, Transport},
+        http::{ConfigProblem, HttpUpstream, Settings as Timeouts, Transport},
         routes::{Named, Routes},
         scripted::Scripted,
     },
@@ -63,6 +64,11 @@ const FEEDBACK_FILE: &str = "feedback.jsonl";
 const REMOTE_WINDOW: usize = 512;
 /// Candidates verified at most; later ones are seldom right and each costs some ten milliseconds.
 const VERIFIED: usize = 3;
+/// How long the OTLP collector may take to answer; the exporter's own patience is a little longer.
+const COLLECTOR: Timeouts =
+    Timeouts { connect: Duration::from_secs(3), first_byte: Duration::from_secs(9), idle: Duration::from_secs(9) };
+/// How long the last telemetry is waited for.
+const LAST_TELEMETRY: Duration = Duration::from_secs(3);
 /// Between two looks at whether requests are still being answered.
 const DRAIN_STEP: Duration = Duration::from_millis(10);
 /// Between two lines about what is still running while draining.
@@ -111,6 +117,9 @@ pub enum StartError {
     /// The upstream cannot be used.
     #[error("the upstream cannot be used: {0}")]
     Upstream(#[from] ConfigProblem),
+    /// The OTLP collector cannot be used.
+    #[error("the OTLP collector cannot be used: {0}")]
+    Collector(#[source] ConfigProblem),
     /// The remote embedder's address is none.
     #[error("embedder.url is not a URL; write it like http://127.0.0.1:9000/v1")]
     EmbedderUrl,
@@ -293,6 +302,8 @@ impl App {
             Ok(Err(error)) => tracing::error!(reason = error.reason(), %error, "the store did not close cleanly"),
             Err(_) => tracing::error!("the store did not close in time"),
         }
+        // 5. What is left to tell is told: tasks and requests have ended.
+        self.gateway.parts().otel.stop(self.drain_time.min(LAST_TELEMETRY)).await;
         late
     }
 }
@@ -367,6 +378,7 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
     }
     let principal_key = keys::principal_key(&config.data_dir)
         .map_err(|source| StartError::Key { path: config.data_dir.clone(), source })?;
+    let otel = telemetry(config, &metrics)?;
     let traffic = Traffic::new(open_traffic(config).await, config.traffic, prices(config)?, seams.clock.clone());
     let gateway = Gateway::new(gateway::Parts {
         cache,
@@ -377,6 +389,7 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
         clock: seams.clock,
         tasks: tasks.clone(),
         metrics,
+        otel,
         keys: Keyring::new(&config.data_dir, principal_key.clone()),
         principal_key,
         settings: settings(config),
@@ -387,6 +400,13 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
         tracing::warn!(reason = error.reason(), %error, "audit books not read yet");
     }
     Ok(gateway)
+}
+
+/// Where traces and metrics go, if anywhere.
+fn telemetry(config: &Config, metrics: &Arc<Metrics>) -> Result<Otel, StartError> {
+    let Some(settings) = config.otlp.clone() else { return Ok(Otel::default()) };
+    let collector = HttpUpstream::new(&settings.endpoint, COLLECTOR).map_err(StartError::Collector)?;
+    Ok(Otel::start(settings, Arc::new(collector), metrics))
 }
 
 async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {

@@ -20,6 +20,7 @@ use http::HeaderValue;
 pub use problem::Problem;
 
 use crate::{
+    otel,
     store::encryption::EncryptionKey,
     telemetry::LogConfig,
     tls::TlsFiles,
@@ -221,6 +222,8 @@ pub struct Config {
     pub require_keys: bool,
     /// Logging.
     pub log: LogConfig,
+    /// Where traces and metrics go, beside `/metrics`; `None` for nowhere.
+    pub otlp: Option<otel::Settings>,
     /// Bounds.
     pub limits: Limits,
     /// Bytes of entries held in memory.

@@ -43,6 +43,7 @@ use crate::{
     keys::{self, Holder, Keyring, Refusal, Right},
     matcher::Matcher,
     metrics::Metrics,
+    otel::{Otel, Trace},
     outcome::{BypassReason, Outcome},
     policy::{Examples, PolicyWatch},
     tasks::Tasks,
@@ -117,6 +118,8 @@ pub struct Call {
     pub body: Bytes,
     /// Who holds the key of the gateway's own that it carried; nothing of that key is left in it.
     pub holder: Option<Arc<Holder>>,
+    /// The trace that it belongs to, once it is being answered.
+    pub trace: Trace,
 }
 
 impl Call {
@@ -171,6 +174,8 @@ pub struct Parts {
     pub tasks: Tasks,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Traces and metrics by OTLP.
+    pub otel: Otel,
     /// Turns credentials into principals.
     pub principal_key: PrincipalKey,
     /// The gateway's own keys.
@@ -318,7 +323,7 @@ impl Gateway {
 
     /// Answers a request of a cacheable protocol.
     pub async fn answer(self: &Arc<Self>, mut call: Call) -> Reply {
-        let mut ticket = Ticket::open(self, &call);
+        let mut ticket = Ticket::open(self, &mut call);
         if let Err(error) = self.let_in(&mut call) {
             let reply = ticket.refused(&error);
             return ticket.close(self, reply);
@@ -345,7 +350,7 @@ impl Gateway {
 
     /// Passes a request through untouched, its body streamed.
     pub async fn forward(self: &Arc<Self>, mut call: Call, body: UpstreamBody, why: BypassReason) -> Reply {
-        let mut ticket = Ticket::open(self, &call);
+        let mut ticket = Ticket::open(self, &mut call);
         let known = self.let_in(&mut call).and_then(|()| match why {
             // Where no cache is asked, who asks is the upstream's business: a preflight carries no credential.
             BypassReason::Passthrough => Ok(()),

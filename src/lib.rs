@@ -51,6 +51,7 @@ pub mod keys;
 pub mod matcher;
 pub mod metrics;
 pub mod model;
+pub mod otel;
 pub mod outcome;
 pub mod policy;
 pub mod prices;

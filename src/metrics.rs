@@ -122,6 +122,16 @@ closed! {
     }
 }
 
+closed! {
+    /// What goes to an OpenTelemetry collector.
+    Signal {
+        /// Spans of traces.
+        Spans => "spans",
+        /// Collections of metrics.
+        Metrics => "metrics",
+    }
+}
+
 /// All metrics. Share it behind an `Arc`.
 #[derive(Debug)]
 pub struct Metrics {
@@ -149,6 +159,7 @@ pub struct Metrics {
     judged: Counters<1>,
     tripped: Family<Labels<1>, Gauge>,
     wrong_hit_bound: Family<Labels<1>, Gauge<f64, AtomicU64>>,
+    wrong_hit_budget: Family<Labels<1>, Gauge<f64, AtomicU64>>,
     entries: Gauge,
     aliases: Gauge,
     entry_bytes: Gauge,
@@ -159,6 +170,7 @@ pub struct Metrics {
     policy_reloads: Counters<1>,
     tasks_alive: Family<Labels<1>, Gauge>,
     task_panics: Family<Labels<1>, Gauge>,
+    otlp_dropped: Counters<1>,
 }
 
 impl Default for Metrics {
@@ -224,6 +236,7 @@ impl Metrics {
             judged: Family::default(),
             tripped: Family::default(),
             wrong_hit_bound: Family::default(),
+            wrong_hit_budget: Family::default(),
             entries: Gauge::default(),
             aliases: Gauge::default(),
             entry_bytes: Gauge::default(),
@@ -234,6 +247,7 @@ impl Metrics {
             policy_reloads: Family::default(),
             tasks_alive: Family::default(),
             task_panics: Family::default(),
+            otlp_dropped: Family::default(),
         };
         metrics.register_requests();
         metrics.register_cache();
@@ -279,6 +293,11 @@ impl Metrics {
             "Upper 95 % bound on a category's share of wrong semantic hits",
             self.wrong_hit_bound.clone(),
         );
+        r.register(
+            "wrong_hit_budget",
+            "What a category's policy lets be wrong of its semantic hits, as a share",
+            self.wrong_hit_budget.clone(),
+        );
     }
 
     fn register_cache(&mut self) {
@@ -302,6 +321,11 @@ impl Metrics {
         r.register("index_tombstones", "Vectors whose entry is gone, until compaction", self.index_tombstones.clone());
         r.register("tasks_alive", "Background tasks running now, by name", self.tasks_alive.clone());
         r.register("task_panics", "Panics inside background tasks since the start, by name", self.task_panics.clone());
+        r.register(
+            "otlp_dropped",
+            "Spans, and collections of metrics, that the OTLP collector did not get",
+            self.otlp_dropped.clone(),
+        );
     }
 
     fn start_at_zero(&self) {
@@ -315,6 +339,7 @@ impl Metrics {
         touch(&self.removals, "cause", &mut RemovalCause::ALL.iter().map(|cause| cause.as_str()));
         touch(&self.followers, "status", &mut FollowerStatus::ALL.iter().map(|status| status.as_str()));
         touch(&self.policy_reloads, "result", &mut Reload::ALL.iter().map(|reload| reload.as_str()));
+        touch(&self.otlp_dropped, "signal", &mut Signal::ALL.iter().map(|signal| signal.as_str()));
         for reason in NotStored::ALL {
             self.admissions.get_or_create(&label([("result", "not-stored"), ("reason", reason.as_str())])).inc_by(0);
         }
@@ -449,6 +474,20 @@ impl Metrics {
         let labels = [("category", Cow::Owned(category.to_owned()))];
         self.tripped.get_or_create(&labels).set(i64::from(tripped));
         self.wrong_hit_bound.get_or_create(&labels).set(bound);
+    }
+
+    /// Shows what each category's policy lets be wrong.
+    pub fn set_budgets<'a>(&self, budgets: impl Iterator<Item = (&'a str, f64)>) {
+        // A policy may have gone.
+        self.wrong_hit_budget.clear();
+        for (category, budget) in budgets {
+            self.wrong_hit_budget.get_or_create(&[("category", Cow::Owned(category.to_owned()))]).set(budget);
+        }
+    }
+
+    /// Counts what an OpenTelemetry collector did not get.
+    pub fn otlp_dropped(&self, signal: Signal, count: u64) {
+        self.otlp_dropped.get_or_create(&label([("signal", signal.as_str())])).inc_by(count);
     }
 
     /// Counts a reload of the policies.

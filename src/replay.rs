@@ -23,6 +23,7 @@ use crate::{
     gateway::{Call, Gateway, ReplyBody},
     headers,
     matcher::calibration::PSame,
+    otel::Trace,
     similarity::Similarity,
     upstream::scripted::Script,
     wire::Family,
@@ -307,8 +308,8 @@ fn call(side: &Side, namespace: &str, errand: Errand) -> Result<Call, header::In
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(control));
     }
     let path_and_query = PATH.to_owned();
-    let body = body.to_string().into();
-    Ok(Call { family: Some(Family::Chat), method: Method::POST, path_and_query, headers, body, holder: None })
+    let (family, method, body) = (Some(Family::Chat), Method::POST, body.to_string().into());
+    Ok(Call { family, method, path_and_query, headers, body, holder: None, trace: Trace::default() })
 }
 
 /// The detail of our `Cache-Status` member, or its `fwd` token where that says it all.

@@ -49,5 +49,7 @@ pub(super) async fn metrics(State(control): Shared) -> Response {
     let index = parts.cache.index();
     metrics.set_memory(parts.cache.hot_bytes(), index.len() as u64, 0);
     metrics.set_tasks(&parts.tasks);
+    let policies = parts.policies.current();
+    metrics.set_budgets(policies.policies().iter().map(|policy| (&*policy.category, policy.reuse.max_wrong_hits)));
     ([(header::CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], metrics.render()).into_response()
 }

@@ -164,6 +164,12 @@ settings! {
     /// Colour log lines: auto, always or never; `NO_COLOR` counts as never
     #[arg(long, env = "SEMBLANCE_LOG_COLOR", value_name = "WHEN", hide_short_help = true)]
     log_color: String = "log.color",
+    /// Base URL of an OpenTelemetry collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`
+    ///
+    /// Traces and metrics then go there, beside `/metrics`. `OTEL_EXPORTER_OTLP_ENDPOINT` says the same, and further
+    /// `OTEL_*` variables hold (see README.md). Default: none.
+    #[arg(long, env = "SEMBLANCE_OTLP", value_name = "URL", hide_short_help = true)]
+    otlp: String = "otlp",
     /// Largest request body, such as 32MiB; larger ones, or ones that become larger when decoded, get 413
     #[arg(long, env = "SEMBLANCE_LIMITS_BODY_BYTES", value_name = "SIZE", hide_short_help = true)]
     limits_body_bytes: ByteSize = "limits.body_bytes",

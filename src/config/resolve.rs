@@ -1,6 +1,7 @@
 //! From settings as typed to settings that can be used; collects every problem on the way.
 
 mod listener;
+mod otlp;
 mod upstreams;
 
 use std::{
@@ -71,6 +72,7 @@ impl Check<'_> {
             allow_anonymous,
             require_keys: typed.require_keys.as_ref().is_some_and(|typed| typed.value),
             log: self.log(typed),
+            otlp: self.otlp(typed.otlp.as_ref()),
             limits: self.limits(typed),
             traffic: self.traffic(typed),
             prices: typed.prices.as_ref().map(|typed| typed.value.clone()),

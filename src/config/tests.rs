@@ -1,7 +1,7 @@
 use clap::{CommandFactory, Parser};
 
 use super::*;
-use crate::wire::Family;
+use crate::{otel::Sampling, wire::Family};
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -167,6 +167,71 @@ fn settings_that_contradict_each_other_are_refused() {
         let problems = from_file(text).unwrap_err();
         assert!(problems.iter().any(|p| p.contains(wanted)), "{text}: {problems:?}");
     }
+}
+
+#[test]
+fn telemetry_goes_nowhere_unless_somebody_says_where() {
+    let none = ServeArgs::default();
+    assert_eq!(from_file("").unwrap().otlp, None);
+    let other = [("OTEL_SERVICE_NAME", "x"), ("OTEL_TRACES_SAMPLER", "nonsense")];
+    assert_eq!(config(&none, "", &other).unwrap().otlp, None, "these alone name no collector");
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
+    let found = |text: &str, variables: &[_]| config(&none, text, variables).unwrap().otlp.map(|otlp| otlp.endpoint);
+    assert_eq!(found("", &[endpoint]).as_deref(), Some("http://collector:4318"));
+    let ours = "otlp = \"https://otlp.example/otlp\"\n";
+    assert_eq!(found(ours, &[endpoint]).as_deref(), Some("https://otlp.example/otlp"), "our own setting wins");
+    assert_eq!(found(ours, &[("OTEL_SDK_DISABLED", "true")]), None);
+    let problems = config(&none, "otlp = \"localhost:4318\"\n", &[]).unwrap_err();
+    assert!(
+        problems[0].starts_with("semblance.toml:1: otlp: \"localhost:4318\" is not a URL; write it like http://127"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn opentelemetrys_own_variables_hold() {
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20c2VjcmV0, x-scope=a%3Db"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=from-attributes,deployment.environment.name=production"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+        ("OTEL_METRICS_EXPORTER", "none"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
+    ];
+    let resolved = |further: &[(&str, &str)]| {
+        let all: Vec<_> = variables.iter().chain(further).copied().collect();
+        config(&ServeArgs::default(), "otlp = \"http://127.0.0.1:4318\"\n", &all)
+    };
+    let otlp = resolved(&[]).unwrap().otlp.unwrap();
+    let headers: Vec<(&str, &str)> =
+        otlp.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    assert_eq!(headers, [("authorization", "Basic c2VjcmV0"), ("x-scope", "a=b")]);
+    assert!(!format!("{otlp:?}").contains("c2VjcmV0"));
+    assert_eq!(otlp.service_name, "from-attributes");
+    assert_eq!(otlp.resource, [("deployment.environment.name".to_owned(), "production".to_owned())]);
+    assert_eq!(otlp.sampling, Sampling { share: 0.25, follow_client: true });
+    assert_eq!((otlp.traces, otlp.metrics, otlp.metric_interval), (true, false, Duration::from_secs(5)));
+    assert_eq!(resolved(&[("OTEL_SERVICE_NAME", "mine")]).unwrap().otlp.unwrap().service_name, "mine");
+}
+
+#[test]
+fn what_opentelemetrys_variables_say_wrong_is_told_by_their_names() {
+    for (name, value, wanted) in [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "write http/protobuf"),
+        ("OTEL_TRACES_SAMPLER", "sometimes", "write always_on, always_off or traceidratio"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "c2VjcmV0", "is not name=value"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a b=c2VjcmV0", "make no header"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "=x", "is not name=value"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "0", "is not between 1 and"),
+    ] {
+        let problems =
+            config(&ServeArgs::default(), "otlp = \"http://127.0.0.1:4318\"\n", &[(name, value)]).unwrap_err();
+        assert!(problems[0].starts_with(&format!("{name}: otlp: ")) && problems[0].contains(wanted), "{problems:?}");
+        assert!(!problems[0].contains("c2VjcmV0"), "{problems:?}");
+    }
+    let share = [("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "2")];
+    let problems = config(&ServeArgs::default(), "otlp = \"http://127.0.0.1:4318\"\n", &share).unwrap_err();
+    assert!(problems[0].starts_with("OTEL_TRACES_SAMPLER_ARG: otlp: \"2\" is not between 0 and 1"), "{problems:?}");
 }
 
 #[test]

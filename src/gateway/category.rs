@@ -9,6 +9,7 @@ use super::{Gateway, identity::Question, lead::Head, personal};
 use crate::{
     embed::EmbedError,
     metrics::Stage,
+    otel::Trace,
     outcome::BypassReason,
     policy::{Classification, Examples, Facts, PersonalData, PolicySet, Tier},
     similarity::Embedding,
@@ -58,7 +59,7 @@ impl Gateway {
             revision: policies.revision().to_owned(),
         };
         if needs_vector {
-            let whole = self.vector(question.last_words()).await;
+            let whole = self.vector(question.last_words(), &question.trace).await;
             self.by_meaning(question, facts, (&policies, examples.as_ref()), whole, &mut told).await?;
         }
         if told.class.freshness.is_never() {
@@ -79,7 +80,7 @@ impl Gateway {
             PersonalData::Allow if question.personal.is_none() || told.vector.is_none() => {}
             PersonalData::Allow => {
                 let whole = match question.query() {
-                    Some(query) => self.vector(query).await,
+                    Some(query) => self.vector(query, &question.trace).await,
                     None => Ok(None),
                 };
                 told.embedder_down |= whole.as_ref().is_err_and(|error| !matches!(error, EmbedError::TooLong { .. }));
@@ -112,7 +113,7 @@ impl Gateway {
             }
         }
         for (text, is_last) in further_texts(question, told.vector.is_none()) {
-            match self.vector(text).await {
+            match self.vector(text, &question.trace).await {
                 Ok(Some(vector)) => {
                     let class = classify(&vector);
                     if class.freshness.is_never() {
@@ -134,12 +135,14 @@ impl Gateway {
         Ok(())
     }
 
-    async fn vector(&self, text: &str) -> Result<Option<Embedding>, EmbedError> {
+    async fn vector(&self, text: &str, trace: &Trace) -> Result<Option<Embedding>, EmbedError> {
         if text.trim().is_empty() {
             return Ok(None);
         }
         let started = tokio::time::Instant::now();
+        let step = trace.embedding(self.parts.embedder.fingerprint());
         let made = self.parts.embedder.embed(text).await;
+        step.embedded(&made);
         self.parts.metrics.stage(Stage::Embed, started.elapsed());
         self.parts.metrics.embedding(made.as_ref().map(|_| ()));
         if let Err(error) = &made

@@ -33,13 +33,14 @@ use crate::{
     http::error::ClientError,
     key::{Fingerprint, Partition, Principal, Scope},
     keys::Right,
+    otel::Bill,
     outcome::{BypassReason, HitKind, MissReason, NotStored},
     policy::{ClassifiedBy, EMBEDDINGS, Facts, PersonalData, Policy, Write},
     privacy,
     store::Durability,
     upstream::UpstreamResponse,
     wire::{
-        Answer, BodyKind, Family, Shape,
+        Answer, BodyKind, Family, Shape, Usage,
         directives::Directives,
         embeddings::{self, Batch, Element},
     },
@@ -278,8 +279,8 @@ impl Gateway {
         let (epoch, generated_at) = (self.parts.cache.epoch(), self.parts.clock.now());
         let started = tokio::time::Instant::now();
         let request = lead::recordable(&order.call, Some(&order.batch.model), order.batch.body_for(wanted));
-        let sent = tokio::select! {
-            sent = self.parts.upstream.send(request) => sent,
+        let (sent, step) = tokio::select! {
+            sent = self.send_traced(&order.call.trace, request) => sent,
             () = self.abandoned(&leader, false) => return,
         };
         self.parts.metrics.upstream(sent.as_ref(), started.elapsed());
@@ -297,7 +298,14 @@ impl Gateway {
         }
         match self.read_whole(&leader, false, &mut response, self.flight_bytes()).await {
             Read::Whole(body) => {
-                let stored = self.keep_elements(order, wanted, &opening, &body, (epoch, generated_at)).await;
+                let stored = match read(order, wanted, &opening, &body) {
+                    Ok(answers) => {
+                        step.answered(bill(&answers));
+                        order.call.trace.bought(&order.batch.model, bill(&answers));
+                        self.keep_elements(order, wanted, &opening, answers, (epoch, generated_at)).await
+                    }
+                    Err(why) => Err(why),
+                };
                 self.parts.metrics.admission(stored.err());
                 leader.resolve(Head::Whole(Arc::new(Landed { opening, body, answer: None, stored })));
             }
@@ -330,10 +338,9 @@ impl Gateway {
         order: &Order,
         wanted: &[usize],
         opening: &Opening,
-        body: &Bytes,
+        answers: Vec<Answer>,
         began: (Epoch, Timestamp),
     ) -> Result<i64, NotStored> {
-        let answers = read(order, wanted, opening, body)?;
         if opening.exclusive {
             return Err(NotStored::UpstreamForbids);
         }
@@ -443,6 +450,13 @@ fn read(order: &Order, wanted: &[usize], opening: &Opening, body: &Bytes) -> Res
         return Err(NotStored::Malformed);
     }
     embeddings::read(body, &order.batch.weights(wanted))
+}
+
+/// What these elements took together.
+fn bill(answers: &[Answer]) -> Bill<'_> {
+    let model = answers.first().map_or("", |answer| &answer.model);
+    let input: Option<u64> = answers.iter().map(|answer| Some(answer.usage?.input)).sum();
+    Bill { family: Family::Embeddings, model, usage: input.map(|input| Usage { input, output: 0 }) }
 }
 
 /// Puts what the upstream gave for the `missing` elements between those that were there. `None` when it cannot be done.

@@ -13,6 +13,7 @@ use crate::{
     http::error::ClientError,
     key::{Fingerprint, Partition, Principal, Scope, ScopeParts},
     keys::{Holder, Right},
+    otel::Trace,
     outcome::BypassReason,
     policy::{Facts, Reuse, Sharing},
     upstream::Target,
@@ -63,6 +64,8 @@ pub(super) struct Question {
     pub(super) personal: Option<Personal>,
     /// Who asks, where that is the holder of a key of the gateway's own.
     holder: Option<Arc<Holder>>,
+    /// The trace that its request belongs to.
+    pub(super) trace: Trace,
 }
 
 impl Question {
@@ -300,8 +303,8 @@ impl Gateway {
         let upstream = self.provider(call, Some(&request.model)).to_owned();
         let user_text = request.user_turns.join("\n");
         let personal = Personal::of(last_words(&request), &request.user_turns, &user_text);
-        let holder = call.holder.clone();
-        Question { request, directives, principal, own, shape, upstream, user_text, personal, holder }
+        let (holder, trace) = (call.holder.clone(), call.trace.clone());
+        Question { request, directives, principal, own, shape, upstream, user_text, personal, holder, trace }
     }
 
     /// The scope of what is kept for the credential of `call`, which names `model`, alone.

@@ -35,6 +35,7 @@ use crate::{
     freshness,
     headers::{self, Stored},
     matcher::guard,
+    otel::{self, Step},
     outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
     policy::{Facts, PersonalData, Policy, Sharing, Tier, Write},
     store::Durability,
@@ -358,9 +359,9 @@ impl Gateway {
     async fn fly(&self, leader: Leader, job: &Job, plan: Plan) {
         let (epoch, generated_at) = (self.parts.cache.epoch(), self.parts.clock.now());
         let started = tokio::time::Instant::now();
-        let mut flown = Flown { epoch, generated_at, started, plan, stand_in: false };
+        let mut flown = Flown { epoch, generated_at, started, plan, stand_in: false, step: Step::default() };
         let (sent, reshaped) = tokio::select! {
-            sent = self.ask_upstream(&leader, job) => sent,
+            sent = self.ask_upstream(&leader, job, &mut flown.step) => sent,
             () = self.abandoned(&leader, job.background) => return,
         };
         self.parts.metrics.upstream(sent.as_ref(), started.elapsed());
@@ -409,17 +410,29 @@ impl Gateway {
     /// Asks for what the flight's readers want: who asked for JSON can wait for a stream's end, while who asked for a stream
     /// would see no token before the end of JSON. A refused stream is asked for again as the leader's client had it.
     /// Also says whether it was asked for in another shape than the client's.
-    async fn ask_upstream(&self, leader: &Leader, job: &Job) -> (Result<UpstreamResponse, UpstreamError>, bool) {
+    /// `step` becomes the span of the call that counts.
+    async fn ask_upstream(
+        &self,
+        leader: &Leader,
+        job: &Job,
+        step: &mut Step,
+    ) -> (Result<UpstreamResponse, UpstreamError>, bool) {
         let as_asked = upstream_request(job);
+        let sent;
         let reshaped = job.question.request.shape == Shape::Json && leader.has_streaming_readers();
         let Some(body) = reshaped.then(|| job.question.request.streamed_body()).flatten() else {
-            return (self.parts.upstream.send(as_asked).await, false);
+            (sent, *step) = self.send_traced(&job.call.trace, as_asked).await;
+            return (sent, false);
         };
         let streamed = UpstreamRequest { body: UpstreamBody::Whole(body), ..upstream_request(job) };
-        match self.parts.upstream.send(streamed).await {
-            Ok(refused) if refuses_shape(refused.status) => (self.parts.upstream.send(as_asked).await, false),
-            sent => (sent, true),
+        let (streaming, of_stream) = self.send_traced(&job.call.trace, streamed).await;
+        if streaming.as_ref().is_ok_and(|refused| refuses_shape(refused.status)) {
+            drop((streaming, of_stream));
+            (sent, *step) = self.send_traced(&job.call.trace, as_asked).await;
+            return (sent, false);
         }
+        *step = of_stream;
+        (streaming, true)
     }
 
     /// Returns when a flight's work has become pointless: all its clients have gone, and the patience for it with them.
@@ -473,6 +486,9 @@ impl Gateway {
             return leader.end(End::Broken, None);
         }
         let Reel { rest, finished, ended } = tape.finish(copied == Copied::Clean);
+        if !ended {
+            flown.step.broke(otel::BROKEN);
+        }
         let (answer, _) = self.keep(job, &flown, finished).await;
         leader.push(rest);
         leader.end(if ended { End::Complete } else { End::Broken }, answer);
@@ -490,6 +506,7 @@ impl Gateway {
             Read::Whole(body) => body,
             Read::Abandoned => return,
             Read::Broken(broken) => {
+                flown.step.broke(otel::BROKEN);
                 return leader.resolve(self.fallback(&flown.plan).await.map_or(Head::Failed(broken), Head::Entry));
             }
             Read::TooLarge(begun) => {
@@ -578,6 +595,10 @@ impl Gateway {
         let answer = answer.map(Arc::new);
         // The scope names the upstream that failed; nor does another's answer say anything of a pairing, or of a pace.
         let verdict = if flown.stand_in { verdict.and(Err(NotStored::FallbackUpstream)) } else { verdict };
+        if let Some(answer) = &answer {
+            flown.step.answered(&**answer);
+            job.call.trace.bought(&job.question.request.model, &**answer);
+        }
         if let Some((answer, usage)) = answer.as_ref().and_then(|answer| Some((answer, answer.usage?))) {
             let purpose = if job.background { Purpose::Refresh } else { Purpose::Fetch };
             let bought = Bought {
@@ -609,7 +630,7 @@ impl Gateway {
 
     /// Stores an answer, if its category keeps any. Returns its ttl in seconds.
     async fn admit(&self, job: &Job, flown: &Flown, answer: &Arc<Answer>) -> Result<i64, NotStored> {
-        let Flown { plan, epoch, generated_at, started: _, stand_in: _ } = flown;
+        let Flown { plan, epoch, generated_at, started: _, stand_in: _, step: _ } = flown;
         let class = &plan.told.class;
         let policy = &class.policy;
         if !job.question.may_be_kept() {
@@ -688,6 +709,8 @@ struct Flown {
     started: tokio::time::Instant,
     /// A fallback upstream answers.
     stand_in: bool,
+    /// The upstream call's.
+    step: Step,
 }
 
 /// Whether meaning may be used at all: plain text, no context to lean on.

@@ -142,6 +142,22 @@ impl Gateway {
         class: &Classification,
         now: Timestamp,
     ) -> (Lookup, Option<Arc<Weighed>>) {
+        let step = question.trace.lookup();
+        let found = self.look_up_where_kept(question, text, class, now).await;
+        match &found.0 {
+            Lookup::Serve(served) => step.found(served.outcome),
+            Lookup::Miss(reason, _) | Lookup::Withheld(reason, _) => step.missed(*reason),
+        }
+        found
+    }
+
+    async fn look_up_where_kept(
+        &self,
+        question: &Question,
+        text: (&str, &Embedding),
+        class: &Classification,
+        now: Timestamp,
+    ) -> (Lookup, Option<Arc<Weighed>>) {
         let reuse = &class.policy.reuse;
         let mut nearest = None;
         let found = self.look_up_neighbours(question, text, (class, reuse.scope), now, &mut nearest).await;

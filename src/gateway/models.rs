@@ -68,7 +68,7 @@ impl Default for Lists {
 impl Gateway {
     /// Answers a `GET` without a body for a list of models, or for one model.
     pub async fn list_models(self: &Arc<Self>, mut call: Call) -> Reply {
-        let mut ticket = Ticket::open(self, &call);
+        let mut ticket = Ticket::open(self, &mut call);
         let reply = match self.let_in(&mut call) {
             Ok(()) => Box::pin(self.list(call, &mut ticket)).await,
             Err(error) => ticket.refused(&error),
@@ -133,7 +133,7 @@ impl Gateway {
         let (epoch, generated_at) = (self.parts.cache.epoch(), self.parts.clock.now());
         let may_be_kept = call.may(Right::Write);
         let started = tokio::time::Instant::now();
-        let sent = self.parts.upstream.send(lead::recordable(&call, None, Bytes::new())).await;
+        let (sent, _step) = self.send_traced(&call.trace, lead::recordable(&call, None, Bytes::new())).await;
         self.parts.metrics.upstream(sent.as_ref(), started.elapsed());
         let mut response = match sent {
             Ok(response) => response,

@@ -23,11 +23,12 @@ use crate::{
     http::error::ClientError,
     key::Principal,
     metrics::{FollowerStatus, InFlight, Metrics},
+    otel::{self, Otel, Step, Trace},
     outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
     policy::{Policy, PolicyWatch, Sharing},
     telemetry::{self, RequestFacts},
     traffic::{Record, Weighed},
-    upstream::{BodyError, UpstreamBody, UpstreamRequest},
+    upstream::{BodyError, UpstreamBody, UpstreamError, UpstreamRequest, UpstreamResponse},
     wire::{self, Answer, Echo, Family, Fresh, Shape, Usage},
 };
 
@@ -69,8 +70,11 @@ pub(super) struct Ticket {
     joined: bool,
     served: Option<Served>,
     also_used: Vec<EntryId>,
+    /// Before what says that the request is being answered: a stop waits for that, and then sends the last spans.
+    step: Step,
     in_flight: Option<InFlight>,
     metrics: Arc<Metrics>,
+    otel: Otel,
     traffic: Arc<Traffic>,
     policies: Arc<PolicyWatch>,
 }
@@ -100,7 +104,11 @@ pub(super) enum Followed {
 }
 
 impl Ticket {
-    pub(super) fn open(gateway: &Gateway, call: &Call) -> Self {
+    /// The record of `call`, which then knows its trace.
+    pub(super) fn open(gateway: &Gateway, call: &mut Call) -> Self {
+        let otel = gateway.parts().otel.clone();
+        let (step, trace) = otel.request(call.family, &call.method, &call.headers);
+        call.trace = trace;
         Self {
             id: format!("sem-{:016x}", fastrand::u64(..)),
             family: call.family,
@@ -124,8 +132,10 @@ impl Ticket {
             joined: false,
             served: None,
             also_used: Vec::new(),
+            step,
             in_flight: Some(gateway.parts().metrics.in_flight()),
             metrics: Arc::clone(&gateway.parts().metrics),
+            otel,
             traffic: Arc::clone(&gateway.parts().traffic),
             policies: Arc::clone(&gateway.parts().policies),
         }
@@ -174,6 +184,7 @@ impl Ticket {
         self.weighed.clone_from(&served.weighed);
         self.usage = served.entry.answer.usage;
         self.category(&served.entry.category);
+        self.step.answered(&served.entry.answer);
         self.served = Some(served.clone());
         let mut reply = reply::hit(served, shape, &self.echo, self.now);
         let anthropics = served.entry.answer.family == Family::Messages;
@@ -282,18 +293,19 @@ impl Ticket {
                     // Frames may get shorter or be left out.
                     reply.headers.remove(header::CONTENT_LENGTH);
                 }
-                reply.body = ReplyBody::Stream(follow_body(reader, include_usage));
+                reply.body = ReplyBody::Stream(follow_body(reader, include_usage, self.step.clone()));
                 Followed::Reply(reply)
             }
             // What the leader's client asked for, passed through as it comes: an answer that is too large to keep.
             Shape::Json if leads && !opening.reshaped => {
                 let mut reply = self.fetched(opening, opening.stored_so_far(), None, leads);
-                reply.body = ReplyBody::Stream(follow_body(reader, true));
+                reply.body = ReplyBody::Stream(follow_body(reader, true, self.step.clone()));
                 Followed::Reply(reply)
             }
             Shape::Json => match reader.end().await {
                 (End::Complete, Some(answer)) if answer.can_render(shape) => {
                     let mut reply = self.fetched(opening, opening.stored_so_far(), None, leads);
+                    self.step.answered(&*answer);
                     reshape(&mut reply, &answer, shape);
                     Followed::Reply(reply)
                 }
@@ -313,6 +325,9 @@ impl Ticket {
             Ok(ttl) => (Stored::Yes, Some(*ttl)),
             Err(why) => (Stored::No(*why), None),
         };
+        if let Some(answer) = answer {
+            self.step.answered(&**answer);
+        }
         let mut reply = self.fetched(opening, told, ttl, leads);
         self.answered = answer.as_ref().map_or(Answered::Nothing, |answer| Answered::By(Arc::clone(answer)));
         let streamed = matches!(shape, Shape::Stream { .. }) && opening.status == StatusCode::OK;
@@ -374,7 +389,7 @@ impl Ticket {
         }
         let telling = self.record(reply.status);
         // A streamed answer is being answered until its last byte.
-        let answering = (self.in_flight.take(), telling);
+        let answering = (std::mem::take(&mut self.step), self.in_flight.take(), telling);
         if let ReplyBody::Stream(stream) = reply.body {
             let held = stream.map(move |piece| {
                 let _answering = &answering;
@@ -396,7 +411,7 @@ impl Ticket {
         self.traffic.began(self.now, self.outcome, latency);
         self.metrics.request(self.family, &self.category, self.outcome, latency);
         let served = self.served.as_ref();
-        telemetry::request_event(&RequestFacts {
+        let facts = RequestFacts {
             request_id: &self.id,
             family: self.family,
             model: &self.model,
@@ -410,7 +425,10 @@ impl Ticket {
             usage: served.and_then(|served| served.entry.answer.usage),
             not_stored: self.not_stored,
             broken: self.error,
-        });
+        };
+        telemetry::request_event(&facts);
+        self.otel.observe(&facts);
+        self.step.closed(&facts);
         self.telling(status, latency)
     }
 
@@ -500,9 +518,22 @@ impl Gateway {
         self.pipe(call, UpstreamBody::Whole(body), Outcome::Bypass(why), ticket).await
     }
 
+    /// Sends a request upstream as a step of `trace`, which lasts as long as what comes back beside the answer.
+    pub(super) async fn send_traced(
+        &self,
+        trace: &Trace,
+        mut request: UpstreamRequest,
+    ) -> (Result<UpstreamResponse, UpstreamError>, Step) {
+        let upstream = &self.parts.upstream;
+        let step = trace.call(&mut request, |request| upstream.base_url(&request.target()).to_owned());
+        let sent = upstream.send(request).await;
+        step.responded(&sent);
+        (sent, step)
+    }
+
     /// Upstream to client, byte for byte.
     pub(super) async fn pipe(&self, call: Call, body: UpstreamBody, outcome: Outcome, ticket: &mut Ticket) -> Reply {
-        let Call { family, method, path_and_query, mut headers, holder, .. } = call;
+        let Call { family, method, path_and_query, mut headers, holder, trace, .. } = call;
         headers::prepare_for_upstream(&mut headers);
         if matches!(body, UpstreamBody::Whole(_)) {
             headers.remove(header::CONTENT_LENGTH);
@@ -522,7 +553,7 @@ impl Gateway {
             body,
         };
         let started = tokio::time::Instant::now();
-        let sent = self.parts.upstream.send(request).await;
+        let (sent, step) = self.send_traced(&trace, request).await;
         self.parts.metrics.upstream(sent.as_ref(), started.elapsed());
         match sent {
             Ok(response) => {
@@ -530,7 +561,9 @@ impl Gateway {
                 let mut headers = response.headers;
                 let facts = CacheFacts { fwd_status: Some(response.status), ..CacheFacts::default() };
                 append_cache_status(&mut headers, &cache_status(outcome, &facts));
-                Reply { status: response.status, headers, body: ReplyBody::Stream(response.body) }
+                let body = step.lasting(response.body, otel::BROKEN);
+                let body = ticket.step.clone().lasting(body, ClientError::BrokenAnswer.reason());
+                Reply { status: response.status, headers, body: ReplyBody::Stream(body) }
             }
             Err(error) => ticket.refused(&ClientError::Upstream(error)),
         }
@@ -563,19 +596,32 @@ fn millis(time: Duration) -> u64 {
 }
 
 /// A flight's chunks as a body: all that is there at once, then as they come.
-fn follow_body(reader: Reader, include_usage: bool) -> stream::BoxStream<'static, Result<Bytes, BodyError>> {
-    stream::unfold(Some(reader), move |reader| async move {
-        let mut reader = reader?;
+/// `step` is told what the answer says of itself.
+fn follow_body(
+    reader: Reader,
+    include_usage: bool,
+    step: Step,
+) -> stream::BoxStream<'static, Result<Bytes, BodyError>> {
+    stream::unfold(Some((reader, step)), move |following| async move {
+        let (mut reader, step) = following?;
         loop {
             match reader.next().await {
                 Ok(chunks) => {
                     let bytes = joined(&chunks, include_usage);
                     if !bytes.is_empty() {
-                        return Some((Ok(bytes), Some(reader)));
+                        return Some((Ok(bytes), Some((reader, step))));
                     }
                 }
-                Err(End::Complete) => return None,
-                Err(End::Broken) => return Some((Err(BodyError("the upstream broke off".to_owned())), None)),
+                Err(End::Complete) => {
+                    if let (_, Some(answer)) = reader.end().await {
+                        step.answered(&*answer);
+                    }
+                    return None;
+                }
+                Err(End::Broken) => {
+                    step.broke(ClientError::BrokenAnswer.reason());
+                    return Some((Err(BodyError("the upstream broke off".to_owned())), None));
+                }
             }
         }
     })

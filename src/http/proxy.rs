@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     gateway::{Call, Gateway, Reply, ReplyBody},
+    otel::Trace,
     outcome::BypassReason,
     upstream::BodyError,
     wire::{Family, gemini::Asked},
@@ -137,7 +138,8 @@ fn refusal(request: &Request<Body>) -> Option<Reply> {
 
 fn call(parts: Parts, family: Option<Family>, body: Bytes) -> Call {
     let path_and_query = parts.uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
-    Call { family, method: parts.method, path_and_query, headers: parts.headers, body, holder: None }
+    let Parts { method, headers, .. } = parts;
+    Call { family, method, path_and_query, headers, body, holder: None, trace: Trace::default() }
 }
 
 /// A reply as HTTP; a replay, and nothing else, in the coding that the client `accepted`.

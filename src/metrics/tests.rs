@@ -23,6 +23,7 @@ const NAMES: &[&str] = &[
     "lookup_duration_seconds histogram",
     "lookups counter",
     "misses counter",
+    "otlp_dropped counter",
     "policy_reloads counter",
     "removals counter",
     "request_duration_seconds histogram",
@@ -34,9 +35,11 @@ const NAMES: &[&str] = &[
     "tasks_alive gauge",
     "tripped gauge",
     "upstream_duration_seconds histogram",
+    "upstream_fallbacks counter",
     "upstream_requests counter",
     "withheld counter",
     "wrong_hit_bound gauge",
+    "wrong_hit_budget gauge",
 ];
 
 /// The value of the sample that starts with `series`.
@@ -58,23 +61,89 @@ fn touch_all(metrics: &Metrics) {
     metrics.withheld(MissReason::Shadow, "faq");
     metrics.judged("yes");
     metrics.set_wrong_hits("faq", true, 0.03);
+    metrics.set_budgets([("faq", 0.02)].into_iter());
     metrics.upstream(Err(&UpstreamError::Timeout), Duration::from_secs(1));
+    metrics.fell_back("primary", "spare");
+    metrics.follower(FollowerStatus::Served);
     metrics.set_store(&StoreStats { entries: 3, ..StoreStats::default() });
     metrics.set_memory(1, 2, 3);
 }
 
-#[tokio::test]
-async fn every_metric_is_listed_and_has_help() {
+/// All metrics, none of them without a sample.
+fn rendered() -> String {
     let (metrics, tasks) = (Metrics::new(), Tasks::new());
     touch_all(&metrics);
     tasks.spawn("refresh", std::future::pending());
     metrics.set_tasks(&tasks);
-    let text = metrics.render();
+    metrics.render()
+}
+
+#[tokio::test]
+async fn every_metric_is_listed_and_has_help() {
+    let text = rendered();
     let mut types: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE semblance_")).collect();
     types.sort_unstable();
     assert_eq!(types, NAMES);
     assert_eq!(text.lines().filter(|line| line.starts_with("# HELP semblance_")).count(), NAMES.len());
     assert!(text.ends_with("# EOF\n"));
+}
+
+/// Texts under `key`, anywhere in `json`.
+fn texts<'a>(json: &'a serde_json::Value, key: &str, found: &mut Vec<&'a str>) {
+    match json {
+        serde_json::Value::Object(members) => members.iter().for_each(|(name, value)| match value.as_str() {
+            Some(text) if name == key => found.push(text),
+            _ => texts(value, key, found),
+        }),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| texts(item, key, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_dashboard_asks_for_metrics_and_labels_that_there_are() {
+    let dashboard: serde_json::Value = serde_json::from_str(include_str!("../../grafana/semblance.json")).unwrap();
+    let mut queries = Vec::new();
+    texts(&dashboard, "expr", &mut queries);
+    assert!(queries.len() > 40, "{}", queries.len());
+    texts(&dashboard, "definition", &mut queries);
+    let samples = rendered();
+    let name = regex::Regex::new("semblance_[a-z_]+").unwrap();
+    let label = regex::Regex::new(r#"(?:by|on) \(([a-z_, ]+)\)|([a-z_]+)(?:=~|!~|!=|=)""#).unwrap();
+    for query in queries {
+        let asked: Vec<&str> = name.find_iter(query).map(|found| found.as_str()).collect();
+        assert!(!asked.is_empty(), "{query}");
+        let of = |metric: &str| -> Vec<&str> {
+            let of_metric = |line: &&str| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with([' ', '{']));
+            samples.lines().filter(of_metric).collect()
+        };
+        for metric in &asked {
+            assert!(!of(metric).is_empty(), "nobody declares {metric}: {query}");
+        }
+        let labels = label.captures_iter(query).filter_map(|found| found.get(1).or(found.get(2)));
+        for label in labels.flat_map(|list| list.as_str().split(", ")) {
+            let is_there = |metric: &&str| of(metric).iter().any(|line| line.contains(&format!("{label}=\"")));
+            assert!(matches!(label, "job" | "instance") || asked.iter().any(is_there), "no {label}: {query}");
+        }
+    }
+}
+
+#[test]
+fn the_dashboard_asks_the_data_source_that_is_chosen_in_it() {
+    let dashboard: serde_json::Value = serde_json::from_str(include_str!("../../grafana/semblance.json")).unwrap();
+    let variable = &dashboard["templating"]["list"][0];
+    assert_eq!([&variable["type"], &variable["name"], &variable["query"]], ["datasource", "datasource", "prometheus"]);
+    let panels = dashboard["panels"].as_array().unwrap();
+    let mut ids: Vec<&serde_json::Value> = panels.iter().map(|panel| &panel["id"]).collect();
+    ids.dedup();
+    assert_eq!(ids.len(), panels.len());
+    for panel in panels.iter().filter(|panel| panel["type"] != "row") {
+        let targets = panel["targets"].as_array().unwrap();
+        for source in targets.iter().chain([panel]).map(|part| &part["datasource"]["uid"]) {
+            assert_eq!(source, "${datasource}", "{panel}");
+        }
+        assert!(panel["title"].is_string() && panel["description"].is_string(), "{panel}");
+    }
 }
 
 #[test]

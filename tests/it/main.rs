@@ -25,6 +25,7 @@ mod matching; // by meaning: paraphrases served, near misses refused
 mod messages; // recording and replay of Anthropic's messages
 mod models; // lists, kept for a minute
 mod ollama; // recording and replay of Ollama
+mod otel; // what an OpenTelemetry collector gets
 mod overload; // every stage bounded, and what happens beyond
 mod passthrough; // everything that is not cached
 mod personal_data; // kept out, or for the same question of the same credential

@@ -57,6 +57,9 @@ fn outside_crates_stay_in_their_rooms() {
         ("tower_http", &["http/"]),
         ("tokio_rustls", &["tls.rs", "http/serve.rs"]),
         ("ring", &["key.rs"]),
+        ("opentelemetry", &["otel.rs", "otel/"]),
+        ("opentelemetry_sdk", &["otel.rs", "otel/"]),
+        ("opentelemetry_proto", &["otel.rs", "otel/"]),
         ("flate2", &["http/coding.rs"]),
         ("clap", &["cli.rs", "cli/", "config/args.rs"]),
     ];
@@ -127,7 +130,7 @@ fn each_row_of_the_fault_table_names_a_test() {
     let (table, _) = section.split_once("\n### ").unwrap();
     let code: String = ["tests/it/faults.rs", "tests/it/faults/store.rs", "tests/it/faults/upstream.rs"]
         .into_iter()
-        .chain(["tests/it/restart.rs", "tests/it/freshness.rs"])
+        .chain(["tests/it/restart.rs", "tests/it/freshness.rs", "tests/it/otel.rs"])
         .map(|file| fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap())
         .collect();
     let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what")).collect();
