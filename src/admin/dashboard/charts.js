@@ -18,9 +18,9 @@ const hour = (ms) => new Intl.DateTimeFormat(undefined, { hour: "2-digit", minut
 
 export const SERIES = [["hits", "Hits"], ["stale", "Stale"], ["collapsed", "Collapsed"], ["misses", "Misses"], ["bypass", "Bypass"]];
 
-/** Bars by the minute, outcomes stacked. */
-export function stacked(minutes) {
-  const [width, height, left, bottom] = [720, 190, 34, 22];
+/** Bars by the minute, outcomes stacked; drawn as wide as it is shown, so that its words keep their size. */
+export function stacked(minutes, width = 720) {
+  const [height, left, bottom] = [190, 34, 22];
   const total = (minute) => SERIES.reduce((sum, [key]) => sum + minute[key], 0);
   const top = nice(Math.max(...minutes.map(total), 1));
   const step = (width - left) / minutes.length;
