@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { ENABLE, REFUND, RESET, ask, button, desk, dialogOf, done, row, sees, settled, traffic } from "./harness.mjs";
+import { CANCEL, ENABLE, RESET, ask, button, desk, dialogOf, done, row, sees, settled, traffic } from "./harness.mjs";
 
 let all;
 before(async () => { all = await desk(); await traffic(all.gate); });
@@ -46,20 +46,20 @@ test("an entry shows its answer, is purged soft, marked wrong, and purged hard a
   const tab = await all.open("entries");
   const open = async (question) => { await button(found(tab), question).last().click(); await sees(dialogOf(tab), "Answer"); return dialogOf(tab); };
   const entry = await open(ENABLE);
-  await sees(entry, "You asked: How do I enable two-factor authentication?");
+  await sees(entry, "To turn two-factor authentication on, open Settings");
   await button(entry, "Purge soft").click();
   await sees(tab, "Made stale");
   assert.equal(await ask(all.gate, ENABLE), "stale");
   await button(await open(RESET), "Mark wrong").click();
   await sees(tab, "Marked wrong");
   assert.equal(await ask(all.gate, "How can I reset my password?"), "miss");
-  const refund = await open(REFUND);
-  await button(refund, "Purge hard…").click();
+  const subscription = await open(CANCEL);
+  await button(subscription, "Purge hard…").click();
   await button(tab.getByRole("dialog", { name: "Remove this entry?" }), "Cancel").click();
-  await button(refund, "Purge hard…").click();
+  await button(subscription, "Purge hard…").click();
   await button(tab.getByRole("dialog", { name: "Remove this entry?" }), "Remove").click();
   await sees(tab, "Removed.");
-  assert.equal(await ask(all.gate, REFUND), "miss");
+  assert.equal(await ask(all.gate, CANCEL), "miss");
   await done(tab);
 });
 

@@ -71,11 +71,12 @@ export const ENABLE = "How do I enable two-factor authentication?";
 export const DISABLE = "How do I disable two-factor authentication?";
 export const RESET = "How do I reset my password?";
 export const REWORDED = "How can I reset my password?";
+export const CANCEL = "How do I cancel my subscription?";
 export const REFUND = "What is the refund policy?";
 
 /** Traffic of every kind: first questions, the same again, other wordings, near misses, never cached ones. */
 export async function traffic(gate) {
-  const questions = [REFUND, RESET, ENABLE, "What is the capital of France?", "Who wrote Hamlet?", "Explain borrow checking in Rust", "How do I cancel my subscription?", "Write a poem about autumn", "Tell me a joke", "What is my account balance?", "Is the blue jacket in stock right now?"];
+  const questions = [REFUND, RESET, ENABLE, "What is the capital of France?", "Who wrote Hamlet?", "Explain borrow checking in Rust", CANCEL, "Write a poem about autumn", "Tell me a joke", "What is my account balance?", "Is the blue jacket in stock right now?"];
   for (const question of questions) {
     await ask(gate, question, { headers: question.includes("refund") ? { "x-semblance-sources": "doc:42@v7" } : question.startsWith("How do I") ? { "x-semblance-tags": "help" } : {} });
   }

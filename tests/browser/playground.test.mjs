@@ -46,7 +46,7 @@ test("two questions are compared, and nothing is stored or asked", async () => {
   await sees(tab, "antonym: 'disable' against 'enable'");
   await explain(tab, REWORDED, "How do I reset my password?");
   await sees(tab, "Both questions would share an answer.");
-  await explain(tab, "My e-mail is jane.doe@example.com, how do I reset my password?", "How do I reset my password?");
+  await explain(tab, "My e-mail is jane.doe@posteo.de, how do I reset my password?", "How do I reset my password?");
   await sees(tab, "personal data");
   assert.equal((await (await fetch(`${all.gate.admin}/semblance/entries`)).json()).entries.length, before);
   await done(tab);

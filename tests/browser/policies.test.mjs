@@ -115,8 +115,9 @@ test("a preview can be cancelled and another one begun", async () => {
   const cancelled = tab.waitForRequest((request) => request.method() === "DELETE");
   await button(tab, "Cancel").click();
   await cancelled;
-  await tab.getByText("1 of 30 requests").waitFor({ state: "detached" });
+  await sees(tab, "Cancelling");
   running = false;
+  await tab.getByText("Cancelling").waitFor({ state: "detached" });
   await button(tab, "Preview on traffic").click();
   await tab.getByRole("table", { name: /^\d+ requests$/ }).waitFor();
   await done(tab);

@@ -108,8 +108,11 @@ export default async function policies(main, { signal, query }) {
       const { report } = await api.watchJob(`/semblance/simulate/${job}`, (now) => { bar.max = now.total || 1; bar.value = now.done; state.textContent = `${number(now.done)} of ${number(now.total)} requests`; }, ends);
       place.replaceChildren(h("div", { class: "row spread" }, h("h3", {}, "Preview on recorded traffic"), h("a", { href: `/semblance/simulate/${job}/report.html`, target: "_blank", rel: "noopener" }, "Full report")), ...simulated(report));
     } catch (error) {
-      // Nobody waits for it any more, and another one may be wanted.
-      if (ends.aborted && job) api.del(`/semblance/simulate/${job}`).catch(() => {});
+      // Nobody waits for it any more, and another one may be wanted: it can begin when this one has ended.
+      if (ends.aborted && job) {
+        state.textContent = "Cancelling";
+        await api.del(`/semblance/simulate/${job}`).then(() => api.watchJob(`/semblance/simulate/${job}`, () => {}, signal)).catch(() => {});
+      }
       place.replaceChildren(...(ends.aborted ? [] : [h("h3", {}, "Preview on recorded traffic"), trouble(error)]));
     }
   }
