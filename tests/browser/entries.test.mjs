@@ -42,6 +42,18 @@ test("entries are found by text, meaning and source, each with its freshness", a
   await done(tab);
 });
 
+test("what clients wrote is shown as text, whatever it is", async () => {
+  const question = 'How do I reset my password? <img src="x" onerror="document.title=1"><b>now</b>';
+  await ask(all.gate, question);
+  for (const page of ["entries", "decisions"]) {
+    const tab = await all.open(page);
+    await button(tab, question).click();
+    await sees(dialogOf(tab), question);
+    assert.equal(await tab.locator("main img, main b, dialog img, dialog b").count(), 0);
+    await done(tab);
+  }
+});
+
 test("an entry shows its answer, is purged soft, marked wrong, and purged hard after a question", async () => {
   const tab = await all.open("entries");
   const open = async (question) => { await button(found(tab), question).last().click(); await sees(dialogOf(tab), "Answer"); return dialogOf(tab); };

@@ -143,9 +143,9 @@ export async function faults(tab) {
 }
 
 /** Keeps a picture of the page, where SEMBLANCE_SCREENSHOTS names a folder. */
-export async function picture(tab, name) {
+export async function picture(tab, name, { fullPage = true } = {}) {
   const folder = process.env.SEMBLANCE_SCREENSHOTS;
   if (!folder) return;
   await mkdir(folder, { recursive: true });
-  await tab.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+  await tab.screenshot({ path: join(folder, `${name}.png`), fullPage });
 }

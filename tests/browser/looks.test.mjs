@@ -61,7 +61,7 @@ for (const scheme of ["light", "dark"]) {
         await show(tab);
         await dialogOf(tab).waitFor();
         await settled(tab);
-        await picture(tab, `dialog-${name}-${width}-${scheme}`);
+        await picture(tab, `dialog-${name}-${width}-${scheme}`, { fullPage: false });
         assert.deepEqual(await faults(tab), []);
         await done(tab);
       });

@@ -153,6 +153,7 @@ describe("a gateway with a token, without a policy directory and without a recor
     tab.mayFail = [401];
     await tab.getByRole("dialog", { name: "Sign in" }).waitFor();
     await picture(tab, "sign-in-1280-light");
+    assert.equal(await tab.evaluate(() => document.activeElement.name), "token", "one can type at once");
     assert.deepEqual(await faults(tab), []);
     await enter(tab, "a guess");
     await sees(dialogOf(tab), "That is not this gateway's token.");
@@ -167,6 +168,7 @@ describe("a gateway with a token, without a policy directory and without a recor
     await tab.getByRole("dialog", { name: "Sign in" }).waitFor();
     assert.equal(await tab.evaluate(() => sessionStorage.length), 0);
     await tab.keyboard.press("Escape");
+    await sees(tab, "Sign in to see this.");
     await button(tab, "Sign in").click();
     await enter(tab);
     await sees(tab, "Requests per second");

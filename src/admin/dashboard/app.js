@@ -82,7 +82,7 @@ function askForToken(refused) {
   if (asking) return;
   asking = true;
   dialog("Sign in", (sheet, close) => {
-    const input = h("input", { type: "password", autocomplete: "off", required: true, name: "token" });
+    const input = h("input", { type: "password", autocomplete: "off", autofocus: true, required: true, name: "token" });
     const form = h("form", { class: "stack" }, refused ? notice("bad", "That is not this gateway's token.") : null, h("p", {}, "This gateway asks for its admin token (admin_token, SEMBLANCE_ADMIN_TOKEN). It is kept in this tab only."), field("Admin token", input), h("div", {}, h("button", { class: "primary" }, "Sign in")));
     form.addEventListener("submit", async (event) => {
       event.preventDefault();

@@ -93,14 +93,14 @@ export function open(record) {
       h("p", {}, outcome(record.outcome), " ", WORDS[record.reason] ?? `Reason: ${record.reason}.`),
       facts([
         ["Question", record.query ?? h("span", { class: "faint" }, "its words are not kept (the category's policy says traffic_text = true to keep them)")],
+        [hit ? "Stored question" : "Nearest stored question", near], ["Similarity", record.similarity?.toFixed(4)],
+        ["p(same answer)", record.p !== null && record.p !== undefined ? `${record.p.toFixed(4)} against a bar of ${record.bar.toFixed(4)}` : null],
+        ["Guard", record.slot ? `${record.slot}${record.detail ? `: ${record.detail}` : ""}` : null],
         ["Category", record.category || "–"], ["Model", record.model || "–"], ["Protocol", record.family], ["Status", String(record.status)],
         ["Came at", time(record.at_ms)], ["Began after", millis(record.latency_us / 1000)], ["Model took", record.answer_ms ? millis(record.answer_ms) : null],
         ["Age of the answer", record.age_ms !== null && record.age_ms !== undefined ? span(record.age_ms) : null],
         ["Tokens", record.output_tokens !== null && record.output_tokens !== undefined ? `${number(record.input_tokens)} in, ${number(record.output_tokens)} out` : null],
         ["Saved", record.saved_usd ? usd(record.saved_usd) : null],
-        [hit ? "Stored question" : "Nearest stored question", near], ["Similarity", record.similarity?.toFixed(4)],
-        ["p(same answer)", record.p !== null && record.p !== undefined ? `${record.p.toFixed(4)} against a bar of ${record.bar.toFixed(4)}` : null],
-        ["Guard", record.slot ? `${record.slot}${record.detail ? `: ${record.detail}` : ""}` : null],
         ["Policies", record.policy_revision], ["Request", h("code", {}, record.request_id)],
       ]));
     const buttons = h("div", { class: "row" });

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import * as chart from "./charts.js";
-import { h, action, bytes, card, confirm, empty, facts, fill, head, millis, notice, number, percent, pill, repeat, short, table, tile, time, toast, usd } from "./ui.js";
+import { h, action, bytes, card, confirm, empty, fill, head, millis, number, percent, pill, repeat, short, table, tile, time, toast, trouble, usd } from "./ui.js";
 
 export default async function overview(main, { signal }) {
   const tiles = h("div", { class: "tiles" });
@@ -20,7 +20,7 @@ export default async function overview(main, { signal }) {
       const now = await api.get("/semblance/overview", signal);
       show(now);
     } catch (error) {
-      if (error.name !== "AbortError") tiles.replaceChildren(notice("bad", error.message));
+      if (error.name !== "AbortError") tiles.replaceChildren(trouble(error));
       return;
     }
     if (Date.now() - ledgerAt > 15000) {

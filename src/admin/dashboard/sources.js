@@ -49,7 +49,7 @@ export default async function sources(main, { signal }) {
     dialog(source, (sheet, close) => fill(sheet, async () => {
       const one = await api.get(`/semblance/sources/${encodeURIComponent(source)}`, signal);
       return [
-        one.dependents?.length ? table(`${number(one.dependents.length)} answers rest on it`, [
+        one.dependents?.length ? table(one.dependents.length === 1 ? "One answer rests on it" : `${number(one.dependents.length)} answers rest on it`, [
           { name: "Question", head: true, wrap: true, cell: (entry) => h("a", { href: `#/entries?id=${entry.id}`, onclick: close }, entry.query ?? entry.id) },
           { name: "Age", cell: (entry) => span(Date.now() - entry.generated_at_ms) },
           { name: "Built on", cell: (entry) => (entry.sources ?? []).join(", ") },

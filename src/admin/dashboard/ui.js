@@ -58,7 +58,7 @@ export const toMs = (text) => {
 };
 const clock = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const day = new Intl.DateTimeFormat(locale, { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-export const time = (ms) => h("time", { datetime: new Date(ms).toISOString(), title: new Date(ms).toISOString() }, Date.now() - ms < 43200000 ? clock.format(ms) : day.format(ms));
+export const time = (ms) => h("time", { datetime: new Date(ms).toISOString(), title: new Date(ms).toISOString() }, Math.abs(Date.now() - ms) < 43200000 ? clock.format(ms) : day.format(ms));
 
 export const pill = (text, kind = "") => h("span", { class: `pill ${kind}` }, text);
 const OUTCOMES = { "hit-exact": "good", "hit-semantic": "accent", stale: "warn", miss: "", collapsed: "", bypass: "" };
@@ -80,12 +80,12 @@ export const notice = (kind, title, ...words) => h("div", { class: `notice ${kin
 const HINTS = {
   "no-policy-directory": "This gateway runs on its built-in policies. Start it with --policies DIR (a copy of the shipped folder) to edit them here.",
   "policy-conflict": "Somebody has saved meanwhile. Copy your edit, open Policies again, and lay it over the set of today.",
-  unauthorised: "Sign in with the gateway's admin token.",
   busy: "One preview runs at a time.",
   "no-traffic-log": "The file of traffic records cannot be used; the gateway's log says why.",
 };
 /** An error in words, with what to do where that is known. */
 export const trouble = (error) => {
+  if (error.status === 401) return notice("warn", "Sign in to see this.", "This gateway asks for its admin token.");
   if (error.status === 404 && error.reason === "error") return notice("warn", "This gateway cannot do that yet.", "It has no such endpoint; a newer version has. Everything else on this page works.");
   return notice("bad", error.message || "Something went wrong.", HINTS[error.reason] ?? "");
 };
