@@ -56,6 +56,9 @@ export const query = (values) => {
   return given.length ? `?${new URLSearchParams(given)}` : "";
 };
 
+/** Names of the categories, for choices. */
+export const categories = (signal) => get("/semblance/policies", signal).then(({ policies }) => policies.map((policy) => policy.category), () => []);
+
 /** Events of `path` until `signal`; connects again after a break. EventSource cannot send a token. */
 export async function listen(path, signal, onEvent, onState) {
   while (!signal.aborted) {

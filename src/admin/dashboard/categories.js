@@ -2,17 +2,19 @@
 
 import * as api from "./api.js";
 import * as chart from "./charts.js";
-import { h, action, card, fill, head, number, percent, pill, span, toMs, toast, usd } from "./ui.js";
+import { letOn } from "./overview.js";
+import { h, action, card, fill, head, number, percent, pill, span, toMs, usd } from "./ui.js";
 
 const HARM = { annoying: "", harmful: "warn", liable: "bad" };
 
 export default async function categories(main, { signal }) {
   const grid = h("div", { class: "grid" });
   main.append(head("Categories", "Each kind of content with its freshness, its budget of wrong answers and what it does. A category's rules are edited under Policies."), legend(), grid);
-  await fill(grid, async () => {
+  const load = () => fill(grid, async () => {
     const [{ policies }, { categories: audits, shadow }, ledger] = await Promise.all([api.get("/semblance/policies", signal), api.get("/semblance/audits", signal), api.get("/semblance/ledger?by=category", signal).catch(() => ({ rows: [] }))]);
-    return policies.map((policy) => one(policy, audits.find((audit) => audit.category === policy.category), ledger.rows.find((row) => row.category === policy.category), shadow, signal));
+    return policies.map((policy) => one(policy, audits.find((audit) => audit.category === policy.category), ledger.rows.find((row) => row.category === policy.category), shadow, signal, load));
   });
+  await load();
 }
 
 const legend = () => h("ul", { class: "legend" }, [["c-ttl", "fresh"], ["c-swr", "stale, while a new answer is fetched"], ["c-sie", "stale, only when the model fails"]].map(([name, words]) => {
@@ -27,7 +29,7 @@ const legend = () => h("ul", { class: "legend" }, [["c-ttl", "fresh"], ["c-swr",
   return item;
 }));
 
-function one(policy, audit, row, shadow, signal) {
+function one(policy, audit, row, shadow, signal, again) {
   const [ttl, revalidate, error] = [policy.ttl, policy.stale_while_revalidate, policy.stale_if_error].map(toMs);
   const words = ttl === 0 ? "Never cached: every question goes to the model." : [`Fresh for ${span(ttl)}`, revalidate ? `${span(revalidate)} more while a new answer is fetched` : "", error ? `${span(error)} more when the model fails` : ""].filter(Boolean).join("; ") + ".";
   const hits = row ? row.hits_exact + row.hits_semantic + row.stale : 0;
@@ -46,6 +48,6 @@ function one(policy, audit, row, shadow, signal) {
     h("div", { class: "stack" }, h("span", { class: "label" }, "Freshness"), chart.freshness(ttl, revalidate, error, words), h("p", {}, words)),
     semantic && audit ? h("div", { class: "stack" }, h("span", { class: "label" }, "Wrong hits: 95 % bound against the budget"), chart.gauge(audit.bound, audit.budget, audit.audited > 0, `Bound ${percent(audit.bound)}, budget ${percent(audit.budget)}`),
       h("p", {}, audit.audited ? `${number(audit.wrong)} of ${number(audit.audited)} audited hits were wrong: at most ${percent(audit.bound)}; ${percent(audit.budget)} allowed.` : `Nothing audited yet; ${percent(audit.budget)} allowed.`, audit.reported ? ` People reported ${number(audit.reported)}.` : "")) : null,
-    row ? h("div", { class: "stack" }, h("span", { class: "label" }, "Last seven days"), h("p", { class: "num" }, `${number(row.requests)} requests, ${asked > 0 ? percent(hits / asked) : "–"} from the cache, ${usd(row.net_usd)} saved net.`), trend) : h("p", { class: "faint" }, "No requests in the last seven days."),
-    audit?.tripped ? action("Serve by meaning again", async () => { await api.post("/semblance/audits/reset", { category: policy.category }); toast(`${policy.category} serves by meaning again.`); }) : null);
+    row ? h("div", { class: "stack" }, h("span", { class: "label" }, "Last seven days"), h("p", { class: "num" }, `${number(row.requests)} ${row.requests === 1 ? "request" : "requests"}, ${asked > 0 ? `${percent(hits / asked)} from the cache, ${usd(row.net_usd)} saved net.` : "none of which may be cached."}`), trend) : h("p", { class: "faint" }, "No requests in the last seven days."),
+    audit?.tripped ? h("div", {}, action("Serve by meaning again", async () => { if (await letOn(policy.category)) await again(); })) : null);
 }

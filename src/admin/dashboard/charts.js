@@ -18,9 +18,9 @@ const hour = (ms) => new Intl.DateTimeFormat(undefined, { hour: "2-digit", minut
 
 export const SERIES = [["hits", "Hits"], ["stale", "Stale"], ["collapsed", "Collapsed"], ["misses", "Misses"], ["bypass", "Bypass"]];
 
-/** Bars by the minute, outcomes stacked. */
-export function stacked(minutes) {
-  const [width, height, left, bottom] = [720, 190, 34, 22];
+/** Bars by the minute, outcomes stacked; drawn as wide as it is shown, so that its words keep their size. */
+export function stacked(minutes, width = 720) {
+  const [height, left, bottom] = [190, 34, 22];
   const total = (minute) => SERIES.reduce((sum, [key]) => sum + minute[key], 0);
   const top = nice(Math.max(...minutes.map(total), 1));
   const step = (width - left) / minutes.length;
@@ -33,7 +33,7 @@ export function stacked(minutes) {
       return bar;
     });
   });
-  const lines = [0, 0.5, 1].map((share) => [s("line", { class: "axis", x1: left, x2: width, y1: y(top * share), y2: y(top * share) }), text(left - 6, y(top * share) + 4, count(top * share), "end")]);
+  const lines = (top < 2 ? [0, 1] : [0, 0.5, 1]).map((share) => [s("line", { class: "axis", x1: left, x2: width, y1: y(top * share), y2: y(top * share) }), text(left - 6, y(top * share) + 4, count(top * share), "end")]);
   const times = minutes.length ? [0, Math.floor(minutes.length / 2), minutes.length - 1].map((at) => text(left + (at + 0.5) * step, height - 4, hour(minutes[at].at_ms), at === 0 ? "start" : at === minutes.length - 1 ? "end" : "middle")) : [];
   const sums = SERIES.map(([key, name]) => `${name} ${minutes.reduce((sum, minute) => sum + minute[key], 0)}`).join(", ");
   return svg(width, height, `Requests by minute over the last hour. ${sums}.`, lines, bars, times);

@@ -1,37 +1,47 @@
 // What became of each request: live, and as recorded; near misses with what refused them.
 
 import * as api from "./api.js";
-import { h, action, card, dialog, empty, facts, field, fill, head, millis, notice, number, outcome, pill, select, span, table, time, toast, usd } from "./ui.js";
+import { h, action, brief, card, dialog, empty, facts, field, fill, head, millis, notice, number, outcome, pill, select, span, table, time, toast, usd } from "./ui.js";
 
 const OUTCOMES = [["", "All outcomes"], "hit-exact", "hit-semantic", "stale", "miss", "collapsed", "bypass"];
 const SHOWN_LIVE = 50;
+const QUIET_MS = 5000;
 
 export default async function decisions(main, { signal, query }) {
-  const [what, category, text, refused] = [select(OUTCOMES), h("input", { placeholder: "any" }), h("input", { placeholder: "words of a question", type: "search" }), h("input", { type: "checkbox" })];
+  const [what, category, text, refused] = [select(OUTCOMES), select([["", "All categories"]]), h("input", { placeholder: "words of a question", type: "search" }), h("input", { type: "checkbox" })];
   refused.checked = query.get("refused") === "1";
   const list = h("div", { class: "stack" });
   const feed = h("div", { class: "stack" });
+  api.categories(signal).then((names) => category.append(...names.map((name) => h("option", { value: name }, name))));
   const state = h("span", { class: "faint", role: "status" }, "connecting");
+  const said = h("p", { class: "unseen", role: "log", "aria-live": "polite", "aria-label": "Latest request" });
   let paused = false;
   const pause = h("button", { type: "button", "aria-pressed": "false" }, "Pause");
   pause.addEventListener("click", () => { paused = !paused; pause.textContent = paused ? "Go on" : "Pause"; pause.setAttribute("aria-pressed", String(paused)); });
   const form = h("form", { class: "row end", onsubmit: (event) => { event.preventDefault(); load(); } }, field("Outcome", what), field("Category", category), h("div", { class: "grow" }, field("Question", text)), h("label", { class: "check" }, refused, "near misses only"), h("button", { class: "primary" }, "Show"));
   main.append(head("Decisions", "Every request and why it was served, or not. A near miss is a question that was close to a cached one and was refused: the slot or the probability says why."),
-    card(h("div", { class: "row" }, h("h2", {}, "Live"), state), {}, h("div", { class: "row" }, pause), feed),
+    card(h("div", { class: "row spread grow" }, h("div", { class: "row" }, h("h2", {}, "Live"), state), pause), {}, feed, said),
     card("Recorded", {}, form, list));
 
   const latest = [];
+  // Read out now and then: each of a busy gateway's requests would be a flood.
+  let saidAt = 0;
+  function say(record) {
+    if (Date.now() - saidAt < QUIET_MS) return;
+    saidAt = Date.now();
+    said.textContent = `${record.outcome}: ${record.query ?? "words not kept"}, ${record.category || "no category"}`;
+  }
   feed.append(empty("Requests appear here as they end."));
   api.listen("/semblance/traffic/live", signal, (event, data) => {
     if (paused || event !== "request") return;
     latest.unshift(JSON.parse(data));
     latest.length = Math.min(latest.length, SHOWN_LIVE);
-    if (!feed.scheduled) { feed.scheduled = true; requestAnimationFrame(() => { feed.scheduled = false; feed.replaceChildren(rows(latest.slice(0, 10), "The last ten requests, newest first")); }); }
+    if (!feed.scheduled) { feed.scheduled = true; requestAnimationFrame(() => { feed.scheduled = false; feed.replaceChildren(rows(latest.slice(0, 10), "The last ten requests, newest first")); say(latest[0]); }); }
   }, (now) => { state.textContent = { live: "connected", waiting: "connecting again", off: "not available" }[now]; });
 
   async function load(before, into = list) {
     await fill(into, async () => {
-      const filter = { outcome: what.value, category: category.value.trim(), text: text.value.trim(), refused: refused.checked ? 1 : "", before: before ?? "", limit: 50 };
+      const filter = { outcome: what.value, category: category.value, text: text.value.trim(), refused: refused.checked ? 1 : "", before: before ?? "", limit: 50 };
       const { enabled, records, next } = await api.get(`/semblance/traffic${api.query(filter)}`, signal);
       const off = enabled ? null : notice("warn", "Requests are not being recorded.", "Start the gateway with --traffic-record true (SEMBLANCE_TRAFFIC_RECORD, traffic.record) to keep decisions. The live feed above works without.");
       const more = h("div", { class: "stack" });
@@ -43,9 +53,9 @@ export default async function decisions(main, { signal, query }) {
 
 function rows(records, caption) {
   return table(caption, [
-    { name: "Time", cell: (record) => time(record.at_ms) },
+    { name: "Time", tight: true, cell: (record) => time(record.at_ms) },
     { name: "Outcome", cell: (record) => outcome(record.outcome) },
-    { name: "Question", wrap: true, cell: (record) => h("button", { type: "button", class: "link", onclick: () => open(record) }, record.query ?? `${record.model || record.family || "request"} – words not kept`) },
+    { name: "Question", head: true, wrap: true, cell: (record) => h("button", { type: "button", class: "link", onclick: () => open(record) }, record.query ?? `${record.model || record.family || "request"} – words not kept`) },
     { name: "Category", cell: (record) => record.category || "–" },
     { name: "Why", cell: (record) => why(record) },
     { name: "Took", num: true, cell: (record) => millis(record.latency_us / 1000) },
@@ -55,7 +65,7 @@ function rows(records, caption) {
 function why(record) {
   if (record.reason === "guard-rejected" && record.slot) return h("span", {}, pill(`differs in ${record.slot}`, "warn"));
   if (record.p !== undefined && record.p !== null) return h("span", { class: "num" }, `p ${record.p.toFixed(3)} ${record.p >= record.bar ? "≥" : "<"} ${record.bar.toFixed(3)}`);
-  return record.reason;
+  return brief(record.reason);
 }
 
 const WORDS = {
@@ -76,21 +86,23 @@ const WORDS = {
 export function open(record) {
   dialog("Decision", (sheet, close) => {
     const hit = ["hit-exact", "hit-semantic", "stale"].includes(record.outcome);
+    const entry = record.entry ?? record.candidate;
+    const near = entry ? h("span", {}, `entry ${entry}`) : null;
+    if (entry) api.get(`/semblance/entries/${entry}`).then(({ query }) => { if (query) near.textContent = query; }, () => { near.textContent = `entry ${entry}, which is no longer stored`; });
     sheet.append(
       h("p", {}, outcome(record.outcome), " ", WORDS[record.reason] ?? `Reason: ${record.reason}.`),
       facts([
         ["Question", record.query ?? h("span", { class: "faint" }, "its words are not kept (the category's policy says traffic_text = true to keep them)")],
+        [hit ? "Stored question" : "Nearest stored question", near], ["Similarity", record.similarity?.toFixed(4)],
+        ["p(same answer)", record.p !== null && record.p !== undefined ? `${record.p.toFixed(4)} against a bar of ${record.bar.toFixed(4)}` : null],
+        ["Guard", record.slot ? `${record.slot}${record.detail ? `: ${record.detail}` : ""}` : null],
         ["Category", record.category || "–"], ["Model", record.model || "–"], ["Protocol", record.family], ["Status", String(record.status)],
         ["Came at", time(record.at_ms)], ["Began after", millis(record.latency_us / 1000)], ["Model took", record.answer_ms ? millis(record.answer_ms) : null],
         ["Age of the answer", record.age_ms !== null && record.age_ms !== undefined ? span(record.age_ms) : null],
         ["Tokens", record.output_tokens !== null && record.output_tokens !== undefined ? `${number(record.input_tokens)} in, ${number(record.output_tokens)} out` : null],
         ["Saved", record.saved_usd ? usd(record.saved_usd) : null],
-        ["Nearest candidate", record.candidate], ["Similarity", record.similarity?.toFixed(4)],
-        ["p(same answer)", record.p !== null && record.p !== undefined ? `${record.p.toFixed(4)} against a bar of ${record.bar.toFixed(4)}` : null],
-        ["Guard", record.slot ? `${record.slot}${record.detail ? `: ${record.detail}` : ""}` : null],
         ["Policies", record.policy_revision], ["Request", h("code", {}, record.request_id)],
       ]));
-    const entry = record.entry ?? record.candidate;
     const buttons = h("div", { class: "row" });
     if (hit) for (const [verdict, words] of [["wrong", "Mark wrong"], ["stale", "Mark stale"], ["unsafe", "Mark unsafe"]]) {
       buttons.append(action(words, async () => { await api.post("/semblance/feedback", { request_id: record.request_id, verdict }); toast(`Marked ${verdict}.`); close(); }, verdict === "unsafe" ? "danger" : ""));

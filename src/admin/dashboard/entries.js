@@ -1,13 +1,14 @@
 // What is stored: found by text and by meaning; purged, or marked wrong.
 
 import * as api from "./api.js";
-import { h, action, card, confirm, dialog, empty, facts, field, fill, head, number, pill, select, short, span, table, time, toast } from "./ui.js";
+import { h, action, bytes, card, confirm, dialog, empty, facts, field, fill, head, number, pill, select, span, table, time, toast } from "./ui.js";
 
 const PAGE = 50;
 const FRESH = { fresh: "good", stale: "warn", expired: "bad" };
 
 export default async function entries(main, { signal, query }) {
-  const inputs = { text: h("input", { type: "search", placeholder: "words of the question" }), near: h("input", { placeholder: "a question like it" }), category: h("input", { placeholder: "any" }), tag: h("input", { placeholder: "any" }), source: h("input", { placeholder: "doc:42" }) };
+  const inputs = { text: h("input", { type: "search", placeholder: "words of the question" }), near: h("input", { placeholder: "a question like it" }), category: select([["", "any"]]), tag: h("input", { placeholder: "any" }), source: h("input", { placeholder: "doc:42" }) };
+  inputs.category.append(...(await api.categories(signal)).map((name) => h("option", { value: name }, name)));
   for (const [name, input] of Object.entries(inputs)) if (query.get(name)) input.value = query.get(name);
   const older = select([["", "any age"], ["1h", "older than 1 hour"], ["24h", "older than 1 day"], ["7d", "older than 7 days"]]);
   const list = h("div", { class: "stack" });
@@ -28,12 +29,12 @@ export default async function entries(main, { signal, query }) {
           { name: "Question", wrap: true, head: true, cell: (entry) => h("button", { type: "button", class: "link", onclick: () => open(entry.id, () => load(offset)) }, entry.query ?? "(found by the same request only)") },
           near && { name: "Similarity", num: true, cell: (entry) => entry.similarity?.toFixed(3) },
           { name: "Category", cell: (entry) => entry.category },
-          { name: "Model", wrap: true, cell: (entry) => entry.model },
-          { name: "Age", cell: (entry) => span(entry.age_ms ?? Date.now() - entry.generated_at_ms) },
+          { name: "Model", tight: true, cell: (entry) => entry.model },
+          { name: "Age", tight: true, cell: (entry) => span(entry.age_ms ?? Date.now() - entry.generated_at_ms) },
           { name: "State", cell: (entry) => (entry.freshness ? pill(entry.freshness, FRESH[entry.freshness]) : entry.invalidated_at_ms ? pill("stale", "warn") : pill("stored", "")) },
           { name: "Tags and sources", wrap: true, cell: (entry) => [...(entry.sources ?? []), ...entry.tags.filter((tag) => !(entry.sources ?? []).some((source) => source.startsWith(tag)))].join(", ") },
           { name: "Wordings", num: true, cell: (entry) => number(entry.aliases) },
-          { name: "Size", num: true, cell: (entry) => `${short(entry.bytes)}B` },
+          { name: "Size", num: true, cell: (entry) => bytes(entry.bytes) },
         ].filter(Boolean), found),
         h("div", { class: "row" }, h("button", { type: "button", disabled: offset === 0, onclick: () => load(Math.max(0, offset - PAGE)) }, "Newer"), h("button", { type: "button", disabled: found.length < PAGE, onclick: () => load(offset + PAGE) }, "Older")),
       ];
@@ -71,8 +72,16 @@ function open(id, changed) {
         h("div", { class: "row" },
           act("Mark wrong", verdict("wrong"), "Marked wrong: its other wordings are blocked."),
           act("Mark stale", verdict("stale"), "Marked stale."),
-          act("Make stale", () => api.post("/semblance/purge", { entry: id, soft: true }), "Made stale."),
-          act("Remove", () => api.del(`/semblance/entries/${id}`), "Removed.", "danger")),
+          act("Mark unsafe", verdict("unsafe"), "Marked unsafe.", "danger")),
+        h("div", { class: "row" },
+          act("Purge soft", () => api.post("/semblance/purge", { entry: id, soft: true }), "Made stale: served while a new one is fetched."),
+          action("Purge hard…", async () => {
+            if (!await confirm("Remove this entry?", [h("p", {}, "It is removed for good with its other wordings.")], "Remove")) return;
+            await api.del(`/semblance/entries/${id}`);
+            toast("Removed.");
+            close();
+            changed();
+          }, "danger")),
       ];
     });
   });

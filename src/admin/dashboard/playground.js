@@ -1,7 +1,7 @@
 // A question tried against the cache, or against another question, with every step of the decision.
 
 import * as api from "./api.js";
-import { h, card, empty, facts, field, fill, head, notice, pill, select, span, table } from "./ui.js";
+import { h, brief, card, empty, facts, field, fill, head, notice, pill, select, span, table } from "./ui.js";
 
 export default async function playground(main, { signal }) {
   const ask = h("textarea", { required: true, placeholder: "How do I get my money back?" });
@@ -10,7 +10,7 @@ export default async function playground(main, { signal }) {
   const result = h("div", { class: "stack", "aria-live": "polite" }, empty("Nothing is sent to a model and nothing is stored: this only explains."));
   const form = h("form", { class: "card", onsubmit: (event) => { event.preventDefault(); run(); } }, h("div", { class: "two" }, field("Question asked", ask), field("Cached question to compare with", cached)), h("div", { class: "row end" }, field("Category", category), h("button", { class: "primary" }, "Explain")));
   main.append(head("Playground", "Type a question and see what the cache would do with it, and why. With a second question, see whether both would share an answer."), form, card("Explanation", {}, result));
-  api.get("/semblance/policies", signal).then(({ policies }) => policies.forEach((policy) => category.append(h("option", { value: policy.category }, policy.category)))).catch(() => {});
+  api.categories(signal).then((names) => category.append(...names.map((name) => h("option", { value: name }, name))));
 
   function run() {
     return fill(result, async () => {
@@ -33,7 +33,7 @@ function steps(judgement) {
     ["p(same answer)", judgement.p_same === null || judgement.p_same === undefined ? "not asked: a step before it decided" : judgement.p_same.toFixed(4)],
     ["Bar", judgement.bar?.toFixed(4)],
     ["Margin", judgement.margin === null || judgement.margin === undefined ? null : `${judgement.margin >= 0 ? "+" : ""}${judgement.margin.toFixed(4)}`],
-    ["Reason", judgement.reason],
+    ["Reason", brief(judgement.reason)],
   ];
 }
 
@@ -57,7 +57,7 @@ function against(told) {
       { name: "p", num: true, cell: (candidate) => (candidate.p_same === null || candidate.p_same === undefined ? "–" : candidate.p_same.toFixed(3)) },
       { name: "Bar", num: true, cell: (candidate) => candidate.bar.toFixed(3) },
       { name: "Age", cell: (candidate) => (candidate.age_ms === undefined ? "" : h("span", {}, span(candidate.age_ms), candidate.freshness ? ` – ${candidate.freshness}` : "")) },
-      { name: "Verdict", cell: (candidate) => (candidate.withheld ? pill(`withheld: ${candidate.withheld}`, "warn") : candidate.decision === "hit" ? pill("accepted", "good") : pill(candidate.reason)) },
+      { name: "Verdict", cell: (candidate) => (candidate.withheld ? pill(`withheld: ${brief(candidate.withheld)}`, "warn") : candidate.decision === "hit" ? pill("accepted", "good") : pill(brief(candidate.reason))) },
     ], told.candidates) : empty("No neighbours above the floor of similarity."),
   ];
 }

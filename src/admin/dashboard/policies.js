@@ -1,7 +1,7 @@
 // The policies as files and in plain words: edited, checked, tried on recorded traffic, saved, and taken back.
 
 import * as api from "./api.js";
-import { h, action, card, confirm, empty, fill, head, millis, notice, number, percent, pill, field, table, time, toast, trouble, usd } from "./ui.js";
+import { h, action, brief, card, confirm, empty, field, fill, head, millis, notice, number, outcome, percent, pill, span, table, time, toast, trouble, usd } from "./ui.js";
 
 export default async function policies(main, { signal, query }) {
   const nav = h("ul", { class: "files" });
@@ -14,8 +14,7 @@ export default async function policies(main, { signal, query }) {
 
   async function load(keep) {
     set = await api.get("/semblance/policies/files", signal);
-    if (!set.editable) place.before();
-    nav.replaceChildren(...set.files.map((file) => h("li", {}, h("button", { type: "button", "aria-pressed": "false", onclick: () => open(file.file) }, h("span", {}, file.category ?? file.file), edited.has(file.file) ? pill("edited", "warn") : null))));
+    nav.replaceChildren(...set.files.map((file) => h("li", {}, h("button", { type: "button", "aria-pressed": "false", onclick: () => open(file.file) }, h("span", {}, file.category || file.file), edited.has(file.file) ? pill("edited", "warn") : null))));
     open(keep ?? query.get("file") ?? set.files[0]?.file);
     await fill(history, versions);
   }
@@ -60,16 +59,19 @@ export default async function policies(main, { signal, query }) {
         save.disabled = !told.ok;
         words.replaceChildren(
           told.ok ? notice("good", told.changes.length ? "This edit changes:" : "This edit changes nothing but words.", h("ul", { class: "plain" }, told.changes.map((change) => h("li", {}, h("strong", {}, `${change.category}: `), change.plain ?? `${change.key}: ${change.from} → ${change.to}`))))
-            : notice("bad", `${told.problems.length} ${told.problems.length === 1 ? "problem" : "problems"}: this cannot be saved.`, h("ul", { class: "plain" }, told.problems.map((problem) => h("li", {}, h("button", { type: "button", class: "link", onclick: () => jump(problem.line) }, `${problem.file.split("/").at(-1)}, line ${problem.line}`), `: ${problem.key ? `${problem.key}: ` : ""}${problem.message}`)))),
+            : notice("bad", `${told.problems.length} ${told.problems.length === 1 ? "problem" : "problems"}: this cannot be saved.`, h("ul", { class: "plain" }, told.problems.map((problem) => h("li", {}, h("button", { type: "button", class: "link", onclick: () => jump(problem) }, `${problem.file.split("/").at(-1)}, line ${problem.line}`), `: ${problem.key ? `${problem.key}: ` : ""}${problem.message}`)))),
           told.ok ? plain(told.plain?.[file.category] ?? file.plain) : "");
       } catch (error) { words.replaceChildren(trouble(error)); }
     }
 
-    function jump(line) {
+    function jump({ file: where, line }) {
+      const other = set.files.find((one) => one.file !== file.file && where.endsWith(one.file));
+      if (other) return open(other.file);
       const start = text.value.split("\n").slice(0, line - 1).join("\n").length + (line > 1 ? 1 : 0);
       text.focus();
       text.setSelectionRange(start, start + (text.value.split("\n")[line - 1]?.length ?? 0));
       text.scrollTop = Math.max(0, (line - 4) * 20);
+      return undefined;
     }
 
     text.addEventListener("input", () => { number_lines(); clearTimeout(timer); timer = setTimeout(check, 350); });
@@ -95,14 +97,24 @@ export default async function policies(main, { signal, query }) {
   }
 
   async function tryOut(place) {
-    const bar = h("progress", { max: 1 });
+    const bar = h("progress", { max: 1, "aria-label": "Progress of the preview" });
     const state = h("p", { class: "faint", role: "status" }, "Starting");
-    place.replaceChildren(h("h3", {}, "Preview on recorded traffic"), bar, state);
+    const stop = new AbortController();
+    const ends = AbortSignal.any([signal, stop.signal]);
+    place.replaceChildren(h("h3", {}, "Preview on recorded traffic"), bar, state, h("div", {}, h("button", { type: "button", onclick: () => stop.abort() }, "Cancel")));
+    let job;
     try {
-      const { job } = await api.post("/semblance/simulate", { files: Object.fromEntries(edited) });
-      const { report } = await api.watchJob(`/semblance/simulate/${job}`, (now) => { bar.max = now.total || 1; bar.value = now.done; state.textContent = `${number(now.done)} of ${number(now.total)} requests`; }, signal);
+      ({ job } = await api.post("/semblance/simulate", { files: Object.fromEntries(edited) }));
+      const { report } = await api.watchJob(`/semblance/simulate/${job}`, (now) => { bar.max = now.total || 1; bar.value = now.done; state.textContent = `${number(now.done)} of ${number(now.total)} requests`; }, ends);
       place.replaceChildren(h("div", { class: "row spread" }, h("h3", {}, "Preview on recorded traffic"), h("a", { href: `/semblance/simulate/${job}/report.html`, target: "_blank", rel: "noopener" }, "Full report")), ...simulated(report));
-    } catch (error) { place.replaceChildren(h("h3", {}, "Preview on recorded traffic"), trouble(error)); }
+    } catch (error) {
+      // Nobody waits for it any more, and another one may be wanted: it can begin when this one has ended.
+      if (ends.aborted && job) {
+        state.textContent = "Cancelling";
+        await api.del(`/semblance/simulate/${job}`).then(() => api.watchJob(`/semblance/simulate/${job}`, () => {}, signal)).catch(() => {});
+      }
+      place.replaceChildren(...(ends.aborted ? [] : [h("h3", {}, "Preview on recorded traffic"), trouble(error)]));
+    }
   }
 
   async function versions() {
@@ -113,15 +125,15 @@ export default async function policies(main, { signal, query }) {
       { name: "When", cell: (version) => time(version.at_ms) },
       { name: "Who", cell: (version) => version.who || version.by },
       { name: "Note", wrap: true, cell: (version) => version.note ?? "" },
-      { name: "Changed", wrap: true, cell: (version) => (version.changed ?? []).join(", ") },
+      { name: "Changed", wrap: true, cell: (version) => listed(version.changed ?? []) },
       { name: "Revision", cell: (version) => h("code", {}, version.revision) },
-      { name: "", cell: (version) => (version.revision === set.revision ? pill("in force", "good") : action("Go back to this", () => restore(version))) },
+      { name: "Action", act: true, cell: (version) => (version.revision === set.revision ? pill("in force", "good") : action("Go back to this", () => restore(version))) },
     ], all);
   }
 
   async function restore(version) {
     const { changes } = await api.get(`/semblance/policies/history/${version.version}`);
-    if (!await confirm(`Go back to version ${version.version}?`, [h("p", {}, `Every policy file becomes what it was ${new Date(version.at_ms).toLocaleString()}. Today's set stays in the history.`), changes?.length ? h("ul", { class: "plain" }, changes.slice(0, 12).map((change) => h("li", {}, `${change.category}: ${change.key}`))) : ""], "Go back", "primary")) return;
+    if (!await confirm(`Go back to version ${version.version}?`, [h("p", {}, `Every policy file becomes what it was ${new Date(version.at_ms).toLocaleString()}. Today's set stays in the history.`), changes?.length ? h("ul", { class: "plain" }, changes.slice(0, 12).map((change) => h("li", {}, `${change.category}: ${change.plain ?? change.key}`))) : ""], "Go back", "primary")) return;
     const done = await api.post("/semblance/policies/restore", { version: version.version, who: localStorage.getItem("semblance-who") ?? "", note: `back to version ${version.version}` });
     edited.clear();
     toast(`Version ${version.version} is in force again, as version ${done.version}.`);
@@ -136,23 +148,36 @@ export default async function policies(main, { signal, query }) {
   }
 }
 
+const listed = (files) => (files.length > 4 ? h("details", {}, h("summary", {}, `${number(files.length)} files`), files.join(", ")) : files.join(", "));
+
 const ROWS = [
   ["Requests", (side) => number(side.requests)], ["From the cache", (side) => percent(side.hit_share)], ["Served stale", (side) => percent(side.stale_share)],
   ["Calls to the model", (side) => number(side.upstream_calls)], ["Cost of those", (side) => usd(side.cost_usd)], ["Tokens", (side) => number(side.tokens)],
   ["Median wait", (side) => millis(side.latency_ms?.p50)], ["99 of 100 within", (side) => millis(side.latency_ms?.p99)], ["Wrong hits expected", (side) => number(side.expected_wrong_hits)],
 ];
 
+const side = ({ outcome: label, reason, age_ms: age }) => h("span", {}, outcome(label), ` ${brief(reason)}${age ? `, ${span(age)} old` : ""}`);
+const arrow = ({ today, proposed }, of) => (of(today) === of(proposed) ? of(today) : `${of(today)} → ${of(proposed)}`);
+
 export function simulated(report) {
+  const moved = (report.categories ?? []).filter(({ today, proposed }) => JSON.stringify(today) !== JSON.stringify(proposed));
   if (!report.requests) return [empty("There is no recorded traffic to try it on. Start the gateway with --traffic-record true and come back when there is some.")];
   return [
-    table(`${number(report.requests)} requests`, [{ name: "", head: true, cell: ([name]) => name }, { name: "Today", num: true, cell: ([, value]) => value(report.today) }, { name: "Proposed", num: true, cell: ([, value]) => value(report.proposed) }], ROWS),
-    ...(report.notes ?? []).map((note) => h("p", { class: "faint" }, note)),
+    table(`${number(report.requests)} requests`, [{ name: "Figure", head: true, cell: ([name]) => name }, { name: "Today", num: true, cell: ([, value]) => value(report.today) }, { name: "Proposed", num: true, cell: ([, value]) => value(report.proposed) }], ROWS),
+    moved.length ? table("By category, where something changes", [
+      { name: "Category", head: true, cell: (one) => one.category },
+      { name: "From the cache", num: true, cell: (one) => arrow(one, (side) => percent(side.hit_share)) },
+      { name: "Served stale", num: true, cell: (one) => arrow(one, (side) => percent(side.stale_share)) },
+      { name: "Calls to the model", num: true, cell: (one) => arrow(one, (side) => number(side.upstream_calls)) },
+      { name: "Cost", num: true, cell: (one) => arrow(one, (side) => usd(side.cost_usd)) },
+    ], moved) : "",
+    report.notes?.length ? h("ul", { class: "plain faint" }, report.notes.map((note) => h("li", {}, note))) : "",
     report.changes.length ? table(`${number(report.changes_total)} decisions would change${report.changes_total > report.changes.length ? `; the first ${report.changes.length}` : ""}`, [
       { name: "When", cell: (change) => time(change.at_ms) },
-      { name: "Question", wrap: true, cell: (change) => change.query ?? "–" },
+      { name: "Question", head: true, wrap: true, cell: (change) => change.query ?? "–" },
       { name: "Category", cell: (change) => change.category },
-      { name: "Today", cell: (change) => `${change.today.outcome} (${change.today.reason})` },
-      { name: "Proposed", cell: (change) => `${change.proposed.outcome} (${change.proposed.reason})` },
+      { name: "Today", cell: (change) => side(change.today) },
+      { name: "Proposed", cell: (change) => side(change.proposed) },
     ], report.changes.slice(0, 50)) : empty("No decision would change."),
   ];
 }

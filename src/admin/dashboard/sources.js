@@ -34,13 +34,14 @@ export default async function sources(main, { signal }) {
   const loadBans = () => fill(bans, async () => {
     const { bans: all } = await api.get("/semblance/bans", signal);
     if (!all.length) return empty("No bans are in force.");
-    return table("Bans", [
+    return table(`${number(all.length)} in force`, [
       { name: "Near", head: true, wrap: true, cell: (ban) => ban.near ?? "(sealed)" },
       { name: "Radius", num: true, cell: (ban) => ban.radius },
       { name: "Category", cell: (ban) => ban.category ?? "any" },
       { name: "Kind", cell: (ban) => ban.hardness },
-      { name: "Until", cell: (ban) => (ban.expires_ms ? time(ban.expires_ms) : "–") },
-      { name: "", cell: (ban) => action("Lift", async () => { await api.del(`/semblance/bans/${ban.id}`); toast("Lifted."); await loadBans(); }) },
+      { name: "Answers until", cell: (ban) => (ban.until_ms ? time(ban.until_ms) : "–") },
+      { name: "In force until", cell: (ban) => (ban.expires_ms ? time(ban.expires_ms) : "–") },
+      { name: "Action", act: true, cell: (ban) => action("Lift", async () => { await api.del(`/semblance/bans/${ban.id}`); toast("Lifted."); await loadBans(); }) },
     ], all);
   });
 
@@ -48,7 +49,7 @@ export default async function sources(main, { signal }) {
     dialog(source, (sheet, close) => fill(sheet, async () => {
       const one = await api.get(`/semblance/sources/${encodeURIComponent(source)}`, signal);
       return [
-        one.dependents?.length ? table(`${number(one.dependents.length)} answers rest on it`, [
+        one.dependents?.length ? table(one.dependents.length === 1 ? "One answer rests on it" : `${number(one.dependents.length)} answers rest on it`, [
           { name: "Question", head: true, wrap: true, cell: (entry) => h("a", { href: `#/entries?id=${entry.id}`, onclick: close }, entry.query ?? entry.id) },
           { name: "Age", cell: (entry) => span(Date.now() - entry.generated_at_ms) },
           { name: "Built on", cell: (entry) => (entry.sources ?? []).join(", ") },
