@@ -11,6 +11,7 @@ use crate::{
     headers,
     key::Principal,
     keys,
+    otel::Trace,
     wire::{Family, Usage},
 };
 
@@ -32,6 +33,7 @@ pub(super) fn call(line: &WrittenLine, family: Family, model: &str) -> Result<Ca
         headers: headers_of(line, family)?,
         body: Bytes::from(body.to_string()),
         holder: None,
+        trace: Trace::default(),
     })
 }
 
