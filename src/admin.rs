@@ -53,7 +53,7 @@ pub struct Control {
     draining: AtomicBool,
     /// Cancelled when the listener closes: answers that have no end of their own end then.
     closing: CancellationToken,
-    started: std::time::Instant,
+    started: tokio::time::Instant,
     desk: OnceLock<Desk>,
     simulations: simulate::Jobs,
 }
@@ -75,7 +75,7 @@ impl Control {
             token,
             draining: AtomicBool::new(false),
             closing: CancellationToken::new(),
-            started: std::time::Instant::now(),
+            started: tokio::time::Instant::now(),
             desk: OnceLock::new(),
             simulations: simulate::Jobs::default(),
         })

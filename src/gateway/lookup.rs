@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    entry::Entry,
+    entry::{Entry, EntryId},
     freshness::{self, Bounds, Freshness, Verdict},
-    key::Fingerprint,
+    key::{Fingerprint, Partition},
     matcher::{Asked, Judgement, Terms, calibration::PSame},
     metrics,
     outcome::{HitKind, MissReason, Outcome, StaleWhy},
@@ -193,17 +193,10 @@ impl Gateway {
         let metrics = &self.parts.metrics;
         let (mut refusal, mut verified, mut stale) = (MissReason::Empty, 0, None);
         for candidate in self.parts.cache.neighbours(&keys.partition, vector, settings.candidates, settings.floor) {
-            let entry = match self.parts.cache.get(candidate.id).await {
-                Ok(Some(entry)) if entry.partition == keys.partition => entry,
-                // The index is derived: what the store no longer holds is forgotten here.
-                Ok(_) => {
-                    self.parts.cache.index().remove(candidate.id);
-                    continue;
-                }
-                Err(error) => {
-                    tracing::warn!(reason = error.reason(), %error, "candidate not read");
-                    return Lookup::Miss(MissReason::CacheError, None);
-                }
+            let entry = match self.candidate(candidate.id, keys.partition).await {
+                Ok(Some(entry)) => entry,
+                Ok(None) => continue,
+                Err(why) => return Lookup::Miss(why, None),
             };
             if self.parts.cache.is_blocked(entry.fingerprint, asked) {
                 refusal = worthier(refusal, MissReason::Blocked);
@@ -245,6 +238,22 @@ impl Gateway {
             }
         }
         Lookup::Miss(refusal, stale)
+    }
+
+    /// A neighbour's entry, if it still lives in this partition.
+    async fn candidate(&self, id: EntryId, partition: Partition) -> Result<Option<Arc<Entry>>, MissReason> {
+        match self.parts.cache.get(id).await {
+            Ok(Some(entry)) if entry.partition == partition => Ok(Some(entry)),
+            // The index is derived: what the store no longer holds is forgotten here.
+            Ok(_) => {
+                self.parts.cache.index().remove(id);
+                Ok(None)
+            }
+            Err(error) => {
+                tracing::warn!(reason = error.reason(), %error, "candidate not read");
+                Err(MissReason::CacheError)
+            }
+        }
     }
 
     /// Whether a neighbour is served: cheap checks first, the verifier last. `None` when it has no text to match.

@@ -175,10 +175,9 @@ impl Traffic {
         }
         if let Some(log) = kept
             && let Err(error) = log.record(record)
+            && self.lost.fetch_add(1, Ordering::Relaxed) == 0
         {
-            if self.lost.fetch_add(1, Ordering::Relaxed) == 0 {
-                tracing::warn!(reason = error.reason(), %error, "records of traffic are lost");
-            }
+            tracing::warn!(reason = error.reason(), %error, "records of traffic are lost");
         }
     }
 

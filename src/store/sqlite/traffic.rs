@@ -1,13 +1,13 @@
 //! Records of traffic and the ledger in a SQLite file of their own, `traffic.sqlite3` in the data directory.
 //!
-//! One thread writes, in groups of what came within [`GATHER`]; one reads. Words of questions are sealed where the operator
+//! One thread writes, in groups of what came together; one reads. Words of questions are sealed where the operator
 //! gave a key. An erased record is overwritten in the file, and out of its log when the call returns.
 
 use std::{
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -36,8 +36,8 @@ use crate::{
 const MIGRATIONS: &[&str] = &[include_str!("../migrations/traffic_0001.sql")];
 /// Writes that may wait; more records are refused.
 const WAITING: usize = 8192;
-/// How long records gather for one transaction, and how many.
-const GATHER: Duration = Duration::from_millis(200);
+/// Records gather for one transaction until none comes for this long, or there are so many.
+const GATHER: Duration = Duration::from_millis(20);
 const GROUP: usize = 512;
 /// Records in one answer, unless asked otherwise, and at most.
 const PAGE: usize = 50;
@@ -132,9 +132,8 @@ fn serve(mut writer: Writer, jobs: &Receiver<Job>) {
             Job::Record(record) => group.push(record),
             Job::Work(first) => work = Some(first),
         }
-        let until = Instant::now() + GATHER;
         while work.is_none() && group.len() < GROUP {
-            match jobs.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            match jobs.recv_timeout(GATHER) {
                 Ok(Job::Record(record)) => group.push(record),
                 Ok(Job::Work(next)) => work = Some(next),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
