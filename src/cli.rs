@@ -15,6 +15,7 @@ mod replay;
 mod scratch;
 mod serve;
 mod simulate;
+mod sources;
 mod tune;
 
 use std::process::ExitCode;
@@ -65,6 +66,8 @@ enum Command {
     Simulate(simulate::Args),
     /// Take answers out of circulation in a running gateway.
     Purge(purge::Args),
+    /// Say which version of a document is today's, and see what is built on which.
+    Sources(sources::Args),
     /// Say of a served answer that it was wrong, stale or unsafe.
     Feedback(feedback::Args),
     /// Make, list and revoke the gateway's own keys, so that apps need none of a provider.
@@ -85,6 +88,7 @@ pub fn run() -> ExitCode {
         Command::Tune(args) => tune::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Purge(args) => purge::run(args),
+        Command::Sources(args) => sources::run(args),
         Command::Feedback(args) => feedback::run(args),
         Command::Keys(args) => keys::run(args),
     };

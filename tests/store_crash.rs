@@ -204,5 +204,6 @@ fn entry(key: u64, id: EntryId) -> Entry {
         invalidated_at: None,
         ttl_limit_ms: None,
         tags: vec![id.to_string()],
+        sources: Vec::new(),
     }
 }
