@@ -150,18 +150,14 @@ enum Action {
 impl Event {
     /// Whether a request could name this document, in this version.
     fn check(&self) -> Result<(), AdminError> {
-        let bad = |what: &str| Err(AdminError::BadRequest(format!("{what} of {:?}", self.source)));
         // In front of a version, so that an `@` in the name divides nothing.
         let text = format!("{}@{}", self.source, self.version.as_deref().unwrap_or("v"));
-        let read = SourceRef::parse(&text).filter(|read| read.name == self.source && text.len() <= MAX_NAME);
-        if self.source.is_empty() {
-            return Err(AdminError::BadRequest("source: give its name, such as doc:42".to_owned()));
-        }
-        match read {
+        match SourceRef::parse(&text).filter(|read| read.name == self.source && text.len() <= MAX_NAME) {
             Some(_) => Ok(()),
-            None => bad(
-                "source and version: no spaces, commas or control characters, no @ in the version, 128 bytes together, and so is not the one",
-            ),
+            None => Err(AdminError::BadRequest(format!(
+                "source {:?}: no request can name it in that version; a name such as doc:42 and a version such as v8 have no spaces, commas or control characters, the version no @, and both together at most {MAX_NAME} bytes",
+                self.source
+            ))),
         }
     }
 }
