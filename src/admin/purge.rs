@@ -11,7 +11,7 @@ use crate::{
     key::{Principal, Scope},
     similarity::Similarity,
     store::{
-        Hardness, Selector,
+        Browse, Hardness, Selector,
         bans::{BANS_KEPT, Ban, Near},
         sources::SourceSelector,
     },
@@ -67,11 +67,20 @@ pub(super) struct Purged {
     purged: usize,
     dry_run: bool,
     entries: Vec<String>,
+    /// Of a purge by meaning that is only counted: entries that would have been looked at and are found by their own wording
+    /// only, so that nobody knows what they are near to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    without_meaning: Option<u64>,
 }
 
 impl Purged {
     pub(super) fn done(ids: &[EntryId]) -> Self {
-        Self { purged: ids.len(), dry_run: false, entries: ids.iter().take(NAMED).map(EntryId::to_string).collect() }
+        Self {
+            purged: ids.len(),
+            dry_run: false,
+            entries: ids.iter().take(NAMED).map(EntryId::to_string).collect(),
+            without_meaning: None,
+        }
     }
 }
 
@@ -89,9 +98,20 @@ pub(super) async fn purge(
         )));
     }
     let hardness = if soft { Hardness::Soft(now) } else { Hardness::Hard };
-    let ids = control.purge(selector, hardness, dry_run).await?;
+    let ids = control.purge(selector.clone(), hardness, dry_run).await?;
+    let without_meaning = if dry_run { without_meaning(&control, selector).await? } else { None };
     tracing::info!(purged = ids.len(), soft, dry_run, "purge");
-    Ok(Json(Purged { dry_run, ..Purged::done(&ids) }))
+    Ok(Json(Purged { dry_run, without_meaning, ..Purged::done(&ids) }))
+}
+
+/// Of the entries that a purge by meaning is held to, those that have none.
+async fn without_meaning(control: &Control, selector: Selector) -> Result<Option<u64>, AdminError> {
+    let Some(near) = selector.near.clone() else { return Ok(None) };
+    let any = Near { radius: Similarity::OPPOSITE, ..near };
+    let all = Browse { selector: Selector { near: None, ..selector.clone() }, ..Browse::default() };
+    let with = Browse { selector: Selector { near: Some(any), ..selector }, ..Browse::default() };
+    let (all, with) = (control.store.browse(all).await?, control.store.browse(with).await?);
+    Ok(Some(all.total.saturating_sub(with.total)))
 }
 
 impl PurgeRequest {

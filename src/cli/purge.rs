@@ -147,6 +147,11 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
                 (false, false) => "purged",
             };
             output.line(&format!("{verb} {} entries", answer["purged"]))?;
+            if let Some(unknown @ 1..) = answer["without_meaning"].as_u64() {
+                output.line(&format!(
+                    "{unknown} more are found by their own wording only and have no meaning to go by"
+                ))?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     })

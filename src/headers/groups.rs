@@ -115,6 +115,7 @@ fn skip_parameters(mut rest: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -173,6 +174,20 @@ mod tests {
         for (method, status) in [(Method::GET, 200), (Method::HEAD, 200), (Method::POST, 404), (Method::PUT, 500)] {
             let none = invalidated(&method, StatusCode::from_u16(status).unwrap(), &told);
             assert!(none.is_empty(), "{method} {status}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_is_read_back_as_it_was_written(strings in prop::collection::vec("[ -~]{0,9}", 0..9)) {
+            let quoted = |string: &String| format!("\"{}\"", string.replace('\\', "\\\\").replace('"', "\\\""));
+            let written: Vec<String> = strings.iter().map(quoted).collect();
+            prop_assert_eq!(list(&written.join(" ,\t")), Some(strings));
+        }
+
+        #[test]
+        fn any_text_is_a_list_or_none(text in "[\"\\\\,; a=1\t]{0,12}") {
+            let _ = list(&text);
         }
     }
 }

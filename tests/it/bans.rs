@@ -147,8 +147,11 @@ async fn a_purge_by_meaning_is_held_to_category_scope_and_time() {
         purge(&gateway, order).await["purged"].clone()
     };
     assert_eq!(count(json!({"near": NEAR})).await, 3);
+    gateway.chat_with(&user(NEAR), &[("x-semblance-namespace", "own"), ("x-semblance-mode", "exact")]).await;
+    let counted = purge(&gateway, json!({"near": NEAR, "dry_run": true})).await;
+    assert_eq!((&counted["purged"], &counted["without_meaning"]), (&json!(3), &json!(1)));
     assert_eq!(count(json!({"near": NEAR, "category": "another"})).await, 0);
-    let scope = gateway.admin_get("/semblance/entries").await["entries"][0]["scope"].clone();
+    let scope = gateway.admin_get("/semblance/entries").await["entries"][1]["scope"].clone();
     assert_eq!(count(json!({"near": NEAR, "scope": scope})).await, 1);
     assert_eq!(count(json!({"near": NEAR, "until_ms": START.as_millis() - 1})).await, 0);
     assert_eq!(count(json!({"near": NEAR, "older_than": "1s"})).await, 0);
