@@ -3,6 +3,7 @@
 //! Off loopback it needs a bearer token; health checks never do. Nothing here is on a client's path.
 
 mod audits;
+mod bans;
 mod dashboard;
 mod entries;
 mod explain;
@@ -13,6 +14,7 @@ mod overview;
 mod policies;
 mod purge;
 mod simulate;
+mod sources;
 mod stats;
 mod traffic;
 mod transfer;
@@ -27,7 +29,7 @@ use axum::{
     extract::{DefaultBodyLimit, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use http::{StatusCode, header};
 use serde::Serialize;
@@ -95,21 +97,29 @@ impl Control {
 
     /// Purges to the end, also when the operator's connection is gone half-way.
     async fn purge(&self, selector: Selector, hardness: Hardness, dry_run: bool) -> Result<Vec<EntryId>, AdminError> {
-        let parts = self.gateway.parts();
-        let (done, purged) = tokio::sync::oneshot::channel();
-        let (gateway, metrics) = (Arc::clone(&self.gateway), Arc::clone(&parts.metrics));
-        parts.tasks.spawn("purge", async move {
-            let result = gateway.purge(selector, hardness, dry_run).await;
-            if let Ok(ids) = &result
-                && !dry_run
-                && hardness == Hardness::Hard
-            {
+        let (gateway, metrics) = (Arc::clone(&self.gateway), Arc::clone(&self.gateway.parts().metrics));
+        self.to_the_end("purge", async move {
+            let ids = gateway.purge(selector, hardness, dry_run).await?;
+            if !dry_run && hardness == Hardness::Hard {
                 metrics.removed(RemovalCause::Purged, ids.len() as u64);
             }
+            Ok(ids)
+        })
+        .await
+    }
+
+    /// What `work` comes to, which goes on when nobody waits for it any more.
+    async fn to_the_end<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T, NotPurged>> + Send + 'static,
+    ) -> Result<T, AdminError> {
+        let (done, outcome) = tokio::sync::oneshot::channel();
+        self.gateway.parts().tasks.spawn(name, async move {
             // Nobody may be waiting any more.
-            let _ = done.send(result);
+            let _ = done.send(work.await);
         });
-        Ok(purged.await.unwrap_or(Err(NotPurged::Store(StoreError::Closed)))?)
+        Ok(outcome.await.unwrap_or(Err(NotPurged::Store(StoreError::Closed)))?)
     }
 
     fn ready(&self) -> bool {
@@ -127,6 +137,11 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/semblance/entries", get(entries::list))
         .route("/semblance/entries/{id}", get(entries::show).delete(entries::remove))
         .route("/semblance/purge", post(purge::purge))
+        .route("/semblance/bans", get(bans::list))
+        .route("/semblance/bans/{id}", delete(bans::lift))
+        .route("/semblance/sources", get(sources::list))
+        .route("/semblance/sources/webhook", post(sources::webhook))
+        .route("/semblance/sources/{*name}", get(sources::show).put(sources::update).delete(sources::remove))
         .route("/semblance/policies", get(policies::list))
         .route("/semblance/policies/reload", post(policies::reload))
         .route("/semblance/export", get(transfer::export))
@@ -175,6 +190,10 @@ enum AdminError {
     BadRequest(String),
     #[error("no such entry: it expired, was purged or replaced")]
     NoEntry,
+    #[error("no such source: nobody has said its version, and no entry is built from it")]
+    NoSource,
+    #[error("no such ban: it was lifted, or has nothing left to cover")]
+    NoBan,
     #[error("no such job, or it has no report: only the last few are remembered")]
     NoJob,
     #[error("another simulation is running; wait for it or cancel it")]
@@ -214,6 +233,8 @@ impl IntoResponse for AdminError {
             Self::Foreign => (StatusCode::FORBIDDEN, "foreign-origin"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request"),
             Self::NoEntry => (StatusCode::NOT_FOUND, "no-entry"),
+            Self::NoSource => (StatusCode::NOT_FOUND, "no-source"),
+            Self::NoBan => (StatusCode::NOT_FOUND, "no-ban"),
             Self::NoJob => (StatusCode::NOT_FOUND, "no-job"),
             Self::Busy => (StatusCode::CONFLICT, "busy"),
             Self::NoSuchPage => (StatusCode::NOT_FOUND, "no-such-page"),
@@ -296,17 +317,20 @@ async fn index() -> Json<serde_json::Value> {
             "/livez", "/readyz", "/metrics", "/semblance/stats", "/semblance/overview", "/semblance/ledger",
             "/semblance/traffic", "/semblance/traffic/{request_id}", "/semblance/traffic/live",
             "/semblance/entries", "/semblance/entries/{id}", "/semblance/audits",
+            "/semblance/sources", "/semblance/sources/{name}", "/semblance/bans",
             "/semblance/policies", "/semblance/policies/files", "/semblance/policies/history",
             "/semblance/policies/history/{version}",
             "/semblance/simulate/{job}", "/semblance/simulate/{job}/report.html",
             "/semblance/export", "/semblance/fixtures", "/semblance/fixtures/run/{job}",
         ],
         "post": [
-            "/semblance/purge", "/semblance/explain", "/semblance/feedback", "/semblance/audits/reset",
+            "/semblance/purge", "/semblance/sources/webhook", "/semblance/explain", "/semblance/feedback", "/semblance/audits/reset",
             "/semblance/simulate", "/semblance/policies/reload", "/semblance/policies/check", "/semblance/policies/restore",
             "/semblance/import", "/semblance/fixtures/run", "/semblance/fixtures/cases",
         ],
-        "put": ["/semblance/policies/files"],
-        "delete": ["/semblance/entries/{id}", "/semblance/simulate/{job}"],
+        "put": ["/semblance/policies/files", "/semblance/sources/{name}"],
+        "delete": [
+            "/semblance/entries/{id}", "/semblance/simulate/{job}", "/semblance/sources/{name}", "/semblance/bans/{id}",
+        ],
     }))
 }

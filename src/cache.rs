@@ -6,6 +6,7 @@
 
 mod blocked;
 pub mod hot;
+mod outdated;
 mod purges;
 #[cfg(test)]
 mod tests;
@@ -22,12 +23,12 @@ use crate::{
     key::{Fingerprint, Partition},
     outcome::NotStored,
     similarity::{Embedding, Similarity},
-    store::{Durability, Hardness, Selector, StoreError, Upkeep, verdicts::Pair},
+    store::{Durability, Hardness, Selector, StoreError, Upkeep, bans::Ban, verdicts::Pair},
 };
 use blocked::Blocked;
 use hot::Hot;
 pub use purges::Epoch;
-use purges::PurgeLog;
+use purges::{Arrival, PurgeLog};
 
 /// An entry found by fingerprint, shared with the hot tier.
 #[derive(Debug, Clone)]
@@ -145,18 +146,23 @@ impl Cache {
     }
 
     /// Stores `entry`, whose generation began at `began`. Returns when it is as durable as asked.
-    pub async fn admit(&self, entry: Entry, began: Epoch, durability: Durability) -> Result<Arc<Entry>, NotStored> {
-        let entry = Arc::new(entry);
+    pub async fn admit(&self, mut entry: Entry, began: Epoch, durability: Durability) -> Result<Arc<Entry>, NotStored> {
         let displaced;
-        let written = {
+        let (entry, written) = {
             let mut purges = self.purges();
-            if purges.overtook(began, &entry) {
-                return Err(NotStored::Purged);
+            match purges.judge(began, &entry) {
+                Arrival::Welcome => {}
+                Arrival::Stale(at) => {
+                    entry.invalidated_at = Some(entry.invalidated_at.map_or(at, |earlier| earlier.min(at)));
+                }
+                Arrival::Refused(why) => return Err(why),
             }
+            let entry = Arc::new(entry);
             purges.changed();
             displaced = self.hot.insert(&entry);
             // Submitted under the lock, so the store sees admissions and purges in this order.
-            self.store.admit(Entry::clone(&entry), durability)
+            let written = self.store.admit(Entry::clone(&entry), durability);
+            (entry, written)
         };
         if let Err(error) = written.await {
             tracing::warn!(reason = error.reason(), %error, "answer not stored");
@@ -184,7 +190,8 @@ impl Cache {
         }
     }
 
-    /// Removes or invalidates what `selector` selects; when it returns nothing selected is served as fresh any more.
+    /// Removes or invalidates what `selector` selects; when it returns nothing selected is served as fresh any more. A purge
+    /// by meaning is kept as a [`Ban`](crate::store::bans::Ban).
     pub async fn purge(
         &self,
         selector: Selector,
@@ -194,6 +201,8 @@ impl Cache {
         if dry_run {
             // Counting reads the store, which may still be writing what was admitted before.
             self.store.flush().await?;
+        } else if let Some(ban) = Ban::of(&selector, hardness) {
+            return self.ban(ban).await;
         }
         let purged = {
             let mut purges = self.purges();

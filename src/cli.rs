@@ -14,6 +14,7 @@ mod purge;
 mod replay;
 mod serve;
 mod simulate;
+mod sources;
 mod transfer;
 mod tune;
 
@@ -65,6 +66,8 @@ enum Command {
     Simulate(simulate::Args),
     /// Take answers out of circulation in a running gateway.
     Purge(purge::Args),
+    /// Say which version of a document is today's, and see what is built on which.
+    Sources(sources::Args),
     /// Say of a served answer that it was wrong, stale or unsafe.
     Feedback(feedback::Args),
     /// Write entries as lines of JSON, from a running gateway or a data directory.
@@ -89,6 +92,7 @@ pub fn run() -> ExitCode {
         Command::Tune(args) => tune::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Purge(args) => purge::run(args),
+        Command::Sources(args) => sources::run(args),
         Command::Feedback(args) => feedback::run(args),
         Command::Export(args) => transfer::export(&args),
         Command::Import(args) => transfer::import(&args),

@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     key::{Fingerprint, Partition, Principal, Scope},
     similarity::Embedding,
-    wire::Answer,
+    wire::{Answer, directives::SourceRef},
 };
 
 /// Identity of an entry in one store; grows with each admission, never reused for another answer.
@@ -67,8 +67,10 @@ pub struct Entry {
     pub invalidated_at: Option<Timestamp>,
     /// The app's own upper bound on the ttl (`x-semblance-ttl`), in milliseconds.
     pub ttl_limit_ms: Option<u64>,
-    /// Group labels for purge.
+    /// Group labels for purge: the app's and the upstream's.
     pub tags: Vec<String>,
+    /// What it was built from; its key holds them too.
+    pub sources: Vec<SourceRef>,
 }
 
 impl Entry {
@@ -77,6 +79,8 @@ impl Entry {
         let text = self.query.as_ref().map_or(0, String::len) + self.category.len() + self.policy_revision.len();
         let vector = self.embedding.as_ref().map_or(0, |e| e.dimensions() * 4);
         let tags: usize = self.tags.iter().map(|t| t.len() + 24).sum();
-        320 + text + vector + tags + self.answer.weight()
+        let sources: usize =
+            self.sources.iter().map(|s| s.name.len() + s.version.as_ref().map_or(0, String::len) + 48).sum();
+        320 + text + vector + tags + sources + self.answer.weight()
     }
 }

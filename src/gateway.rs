@@ -4,11 +4,13 @@
 //! miss with a reason and the upstream answers; identity trouble always fails it (I7).
 
 mod audit;
+mod bans;
 mod category;
 mod embeddings;
 pub mod erase;
 pub mod feedback;
 pub mod flight;
+mod groups;
 mod identity;
 mod joinable;
 mod judge;

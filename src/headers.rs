@@ -4,6 +4,7 @@
 //! never reach the upstream; a credential is read whole and never shortened, so two credentials cannot become one.
 
 mod cache_status;
+pub mod groups;
 
 use std::borrow::Cow;
 

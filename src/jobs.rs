@@ -149,6 +149,7 @@ pub async fn reap_once(gateway: &Gateway, store: &dyn Upkeep, budget: u64) -> Re
     let policies = parts.policies.current();
     let now = parts.clock.now();
     store.touch(parts.cache.take_used(), now)?;
+    gateway.lift_expired_bans().await?;
     for (category, _) in store.categories().await? {
         let expired = expired(&policies, category, now);
         loop {

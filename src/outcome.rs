@@ -161,8 +161,12 @@ reasons! {
         Malformed => "malformed",
         /// Above the size kept.
         TooLarge => "too-large",
-        /// A purge or source update overtook the generation.
+        /// A purge or source update overtook the generation, or a ban covers it.
         Purged => "purged",
+        /// It is built on a version of a document that an update has replaced.
+        OldSource => "old-source",
+        /// The upstream put it into more groups than are kept.
+        TooManyTags => "too-many-tags",
         /// The policy does not store (`write = "around"` or ttl zero).
         Policy => "policy",
         /// The gateway's key that asked may not write.

@@ -11,6 +11,9 @@ impl Similarity {
     /// The cosine of a vector with itself.
     pub const IDENTICAL: Self = Self(1.0);
 
+    /// The cosine of a vector with its opposite: nothing is farther.
+    pub const OPPOSITE: Self = Self(-1.0);
+
     /// Clamps `value` into [-1, 1]. `None` when it is not finite: a NaN must never rank as a neighbour.
     pub fn new(value: f32) -> Option<Self> {
         value.is_finite().then(|| Self(value.clamp(-1.0, 1.0)))

@@ -2,15 +2,18 @@
 //!
 //! One implementation, [`sqlite`]; the contract is the traits' docs and their conformance suite. [`Store`] is what a
 //! request and an operator need, [`Upkeep`] what start-up and the background jobs need, [`verdicts::Verdicts`] what
-//! audits and feedback found out.
+//! audits and feedback found out, [`sources::Sources`] and [`bans::Bans`] what a document's update and a purge by meaning
+//! leave behind.
 //! Writes are ordered: what is submitted first is applied first, so a purge submitted after an admission removes it.
 //! A write is submitted when the method is called, not when its future is first polled, and dropping the future does
 //! not take it back.
 
+pub mod bans;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod encryption;
 pub mod failing;
+pub mod sources;
 pub mod sqlite;
 pub mod traffic;
 pub mod transfer;
@@ -22,8 +25,10 @@ use crate::{
     clock::Timestamp,
     entry::{Entry, EntryId},
     key::{Fingerprint, Partition, Principal, Scope},
-    similarity::Embedding,
+    similarity::{Embedding, Similarity},
 };
+use bans::Near;
+use sources::{Groups, SourceSelector};
 
 /// What a purge removes. Fields given together must all hold; an empty selector selects everything.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,19 +46,50 @@ pub struct Selector {
     pub principals: Vec<Principal>,
     /// Entries generated at or before this moment.
     pub generated_until: Option<Timestamp>,
+    /// Entries built from this document.
+    pub source: Option<SourceSelector>,
+    /// Entries with a tag, or a source written `doc:42@v7`, that begins so.
+    pub prefix: Option<String>,
+    /// Entries of these groups.
+    pub groups: Option<Groups>,
+    /// Entries whose question is near to a text in meaning. One that is found by its own wording only has no vector and
+    /// is near to nothing.
+    pub near: Option<Near>,
 }
 
 impl Selector {
     /// Whether `entry` is selected. The store's own query must agree; the conformance suite compares them.
     pub fn selects(&self, entry: &Entry) -> bool {
-        let Self { entry: id, tag, category, scope, principals, generated_until } = self;
+        let near = |near: &Near| near.similarity_to(entry).is_some_and(|similarity| near.reaches(similarity));
+        self.selects_by_facts(entry) && self.near.as_ref().is_none_or(near)
+    }
+
+    /// Whether `entry`, which is about to arrive, may be meant: as [`Self::selects`], but an unknown meaning counts as
+    /// near. What is refused for that is only asked for again.
+    pub fn may_mean(&self, entry: &Entry) -> bool {
+        let near = |near: &Near| near.similarity_to(entry).is_none_or(|similarity| near.reaches(similarity));
+        self.selects_by_facts(entry) && self.near.as_ref().is_none_or(near)
+    }
+
+    fn selects_by_facts(&self, entry: &Entry) -> bool {
+        let Self { entry: id, tag, category, scope, principals, generated_until, source, prefix, groups, near: _ } =
+            self;
         id.is_none_or(|id| id == entry.id)
             && tag.as_ref().is_none_or(|tag| entry.tags.contains(tag))
             && category.as_ref().is_none_or(|category| *category == entry.category)
             && scope.is_none_or(|scope| scope == entry.scope)
             && (principals.is_empty() || entry.principal.is_none_or(|of| principals.contains(&of)))
             && generated_until.is_none_or(|until| entry.generated_at <= until)
+            && source.as_ref().is_none_or(|source| source.selects(entry))
+            && prefix.as_ref().is_none_or(|prefix| begins_so(entry, prefix))
+            && groups.as_ref().is_none_or(|groups| groups.selects(entry))
     }
+}
+
+/// Whether a tag or a source of `entry` begins with `prefix`.
+fn begins_so(entry: &Entry, prefix: &str) -> bool {
+    entry.tags.iter().any(|tag| tag.starts_with(prefix))
+        || entry.sources.iter().any(|source| source.to_string().starts_with(prefix))
 }
 
 /// How hard a purge is.
@@ -240,10 +276,37 @@ pub struct EntrySummary {
     pub invalidated_at_ms: Option<i64>,
     /// Size on disk in bytes (compressed).
     pub bytes: u64,
+    /// The app's own upper bound on the ttl, in milliseconds.
+    #[serde(skip)]
+    pub ttl_limit_ms: Option<u64>,
     /// Group labels.
     pub tags: Vec<String>,
+    /// What it was built from, `doc:42@v7`.
+    pub sources: Vec<String>,
     /// Accepted other wordings.
     pub aliases: u64,
+}
+
+/// What to list, and how much of it.
+#[derive(Debug, Clone, Default)]
+pub struct Browse {
+    /// Entries that it selects; nearest first when it says near to what.
+    pub selector: Selector,
+    /// Of them those whose question holds this text, in any case.
+    pub text: Option<String>,
+    /// Leave out so many.
+    pub offset: u64,
+    /// No more than so many.
+    pub limit: u64,
+}
+
+/// A part of what [`Store::browse`] found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Browsed {
+    /// Entries in order, and how near each is when that was asked.
+    pub entries: Vec<(EntrySummary, Option<Similarity>)>,
+    /// How many there are in all.
+    pub total: u64,
 }
 
 /// Totals over the store.
@@ -275,7 +338,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn next_id(&self) -> EntryId;
 
     /// Adds `entry`, replacing any entry and any alias of the same fingerprint (a replaced entry's aliases go with it).
-    /// One transaction. Tags come back sorted and without repeats.
+    /// One transaction. Tags and sources come back sorted and without repeats.
     fn admit(&self, entry: Entry, durability: Durability) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Remembers `alias` as another wording of `entry`, if that entry still lives and `alias` has no entry of its own.
@@ -301,6 +364,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Entries that `selector` selects, newest (largest id) first.
     fn list(&self, selector: Selector, offset: u64, limit: u64)
     -> BoxFuture<'_, Result<Vec<EntrySummary>, StoreError>>;
+
+    /// As [`Store::list`], searched for words and meaning, with the total. Nearest first where a meaning is given.
+    fn browse(&self, browse: Browse) -> BoxFuture<'_, Result<Browsed, StoreError>>;
 
     /// Totals.
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats, StoreError>>;
@@ -357,7 +423,7 @@ pub struct Expired {
 
 /// What start-up and the background jobs ask of a store. Whatever removes entries returns their ids, so that index and
 /// hot tier can follow.
-pub trait Upkeep: Store + verdicts::Verdicts + transfer::Transfer {
+pub trait Upkeep: Store + verdicts::Verdicts + sources::Sources + bans::Bans + transfer::Transfer {
     /// Up to `limit` vectors after `after`, for a rebuild of the index. Unreadable vectors are left out.
     fn vectors(&self, after: Option<EntryId>, limit: u32) -> BoxFuture<'_, Result<Page<StoredVector>, StoreError>>;
 

@@ -20,12 +20,14 @@ use semblance::{
     clock::Timestamp,
     entry::{Entry, EntryId},
     key::{Fingerprint, Partition, Scope, ScopeParts},
-    similarity::Embedding,
+    similarity::{Embedding, Similarity},
     store::{
         Durability, Hardness, Selector, Store,
+        bans::{Ban, BanId, Bans, Near},
+        sources::{SourceUpdate, Sources},
         sqlite::{SqliteStore, StoreSettings, doctor::doctor},
     },
-    wire::{Answer, Family},
+    wire::{Answer, Family, directives::SourceRef},
 };
 
 const KEYS: u64 = 40;
@@ -84,6 +86,10 @@ struct Told {
     admitted: BTreeMap<u64, EntryId>,
     /// Aliases of entries, acknowledged.
     aliases: BTreeMap<u64, EntryId>,
+    /// Entries before this one were outdated by an update of their source, acknowledged.
+    outdated_before: Option<EntryId>,
+    /// Purges by meaning, acknowledged.
+    bans: BTreeSet<u64>,
     purging: BTreeSet<EntryId>,
     purged: BTreeSet<EntryId>,
 }
@@ -94,6 +100,8 @@ impl Told {
         match words[..] {
             ["admitted", key, id] => drop(self.admitted.insert(key.parse().unwrap(), id.parse().unwrap())),
             ["aliased", key, id] => drop(self.aliases.insert(key.parse().unwrap(), id.parse().unwrap())),
+            ["updated", id] => self.outdated_before = Some(id.parse().unwrap()),
+            ["banned", id] => drop(self.bans.insert(id.parse().unwrap())),
             ["purging", id] => drop(self.purging.insert(id.parse().unwrap())),
             ["purged", id] => drop(self.purged.insert(id.parse().unwrap())),
             // The test harness's own lines.
@@ -115,6 +123,9 @@ impl Told {
             if let Some(entry) = found {
                 assert_eq!(entry.answer.text, text(entry.id), "cycle {cycle}");
                 assert_eq!(entry.tags, [entry.id.to_string()], "cycle {cycle}");
+                assert_eq!(entry.sources, sources(entry.id), "cycle {cycle}");
+                let outdated = self.outdated_before.is_some_and(|before| entry.id < before);
+                assert!(!outdated || entry.invalidated_at.is_some(), "cycle {cycle}: {} is fresh again", entry.id);
             }
         }
         for &id in &self.purged {
@@ -125,6 +136,11 @@ impl Told {
             let lives = store.get(id).await.unwrap().is_some();
             assert!(found.is_some() || !lives, "cycle {cycle}: the alias of {id} is gone");
         }
+        let version = store.source(SOURCE.to_owned()).await.unwrap().and_then(|source| source.version);
+        let version: Option<EntryId> = version.map(|version| version.parse().unwrap());
+        assert!(version >= self.outdated_before, "cycle {cycle}: {SOURCE} is at {version:?}");
+        let bans: BTreeSet<u64> = store.bans().await.unwrap().iter().map(|ban| ban.id.0).collect();
+        assert!(self.bans.is_subset(&bans), "cycle {cycle}: {:?} are lost", &self.bans - &bans);
         let next = store.next_id();
         assert!(self.admitted.values().all(|id| *id < next), "cycle {cycle}: ids are used again");
         store.close().await.unwrap();
@@ -141,7 +157,7 @@ fn write_until_killed(dir: &Path) {
             join_all(writes).await.into_iter().for_each(Result::unwrap);
             group.iter().for_each(|(key, id)| println!("admitted {key} {id}"));
             let (key, id) = group[group.len() - 1];
-            match fastrand::u8(0..6) {
+            match fastrand::u8(0..8) {
                 0 => {
                     println!("purging {id}");
                     let selector = Selector { entry: Some(id), ..Selector::default() };
@@ -154,10 +170,46 @@ fn write_until_killed(dir: &Path) {
                     println!("aliased {key} {id}");
                 }
                 2 => store.admit(entry(fastrand::u64(0..KEYS), store.next_id()), Durability::Behind).await.unwrap(),
+                3 => {
+                    let now = store.next_id();
+                    let hardness = Hardness::Soft(Timestamp::from_millis(2));
+                    let (name, version) = (SOURCE.to_owned(), Some(now.to_string()));
+                    let update = SourceUpdate { name, version, hardness, at: Timestamp::from_millis(2) };
+                    store.update_source(update).await.unwrap();
+                    println!("updated {now}");
+                }
+                4 if fastrand::u8(0..8) == 0 => {
+                    let (id, _) = store.ban(ban()).await.unwrap();
+                    println!("banned {}", id.0);
+                }
                 _ => {}
             }
         }
     });
+}
+
+/// What all entries are built on.
+const SOURCE: &str = "doc:1";
+
+fn sources(id: EntryId) -> Vec<SourceRef> {
+    vec![SourceRef { name: SOURCE.to_owned(), version: Some(id.to_string()) }]
+}
+
+/// Near to nothing.
+fn ban() -> Ban {
+    Ban {
+        id: BanId(0),
+        near: Near {
+            text: "nothing".to_owned(),
+            vector: Embedding::normalised(vec![1.0; 384]).unwrap(),
+            embedder: "e".to_owned(),
+            radius: Similarity::IDENTICAL,
+        },
+        category: None,
+        scope: None,
+        until: Timestamp::from_millis(5),
+        hardness: Hardness::Hard,
+    }
 }
 
 fn partition() -> (Scope, Partition) {
@@ -204,5 +256,6 @@ fn entry(key: u64, id: EntryId) -> Entry {
         invalidated_at: None,
         ttl_limit_ms: None,
         tags: vec![id.to_string()],
+        sources: sources(id),
     }
 }

@@ -84,6 +84,7 @@ impl Seeder {
             invalidated_at: None,
             ttl_limit_ms: None,
             tags: Vec::new(),
+            sources: Vec::new(),
         })
     }
 }

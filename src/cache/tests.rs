@@ -18,8 +18,10 @@ use super::*;
 use crate::{
     index::partitions::Settings,
     store::{
-        EntrySummary, Expired, Found, Page, Store, StoreStats, StoredVector, Unembedded,
-        conformance::{entry, fingerprint},
+        Browse, Browsed, EntrySummary, Expired, Found, Page, Store, StoreStats, StoredVector, Unembedded,
+        bans::{Ban, BanId, Bans},
+        conformance::{entry, fingerprint, near},
+        sources::{SourceSummary, SourceUpdate, Sources, Updated},
         transfer::{PastPurge, Transfer},
         verdicts::{KeptLedger, Verdicts},
     },
@@ -36,6 +38,7 @@ enum Write {
     Admit(Box<Entry>),
     Alias(Fingerprint, EntryId),
     Purge(Selector, Hardness),
+    Update(SourceUpdate),
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +49,22 @@ struct Tables {
     submitted: usize,
     /// What each write that happened removed or changed.
     done: Vec<Vec<EntryId>>,
+}
+
+impl Tables {
+    fn purge(&mut self, selector: &Selector, hardness: Hardness) -> Vec<EntryId> {
+        let mut changed = Vec::new();
+        for known in self.entries.values_mut().filter(|known| selector.selects(known)) {
+            changed.push(known.id);
+            if let Hardness::Soft(at) = hardness {
+                known.invalidated_at = Some(at);
+            }
+        }
+        if hardness == Hardness::Hard {
+            changed.iter().for_each(|id| drop(self.entries.remove(&id.0)));
+        }
+        changed
+    }
 }
 
 /// The model.
@@ -86,16 +105,10 @@ impl Model {
                     tables.aliases.insert(*wording.as_bytes(), id);
                 }
             }
-            Write::Purge(selector, hardness) => {
-                for known in tables.entries.values_mut().filter(|known| selector.selects(known)) {
-                    changed.push(known.id);
-                    if let Hardness::Soft(at) = hardness {
-                        known.invalidated_at = Some(at);
-                    }
-                }
-                if hardness == Hardness::Hard {
-                    changed.iter().for_each(|id| drop(tables.entries.remove(&id.0)));
-                }
+            Write::Purge(selector, hardness) => changed = tables.purge(&selector, hardness),
+            Write::Update(update) => {
+                let selector = Selector { source: Some(update.outdated()), ..Selector::default() };
+                changed = tables.purge(&selector, update.hardness);
             }
         }
         tables.done.push(changed);
@@ -159,6 +172,10 @@ impl Store for Model {
     }
 
     fn list(&self, _: Selector, _: u64, _: u64) -> BoxFuture<'_, Result<Vec<EntrySummary>, StoreError>> {
+        unused()
+    }
+
+    fn browse(&self, _: Browse) -> BoxFuture<'_, Result<Browsed, StoreError>> {
         unused()
     }
 
@@ -245,6 +262,50 @@ impl Verdicts for Model {
     }
 }
 
+impl Sources for Model {
+    fn update_source(&self, update: SourceUpdate) -> BoxFuture<'_, Result<Updated, StoreError>> {
+        let replaced = vec!["v7".to_owned()];
+        let written = self.submit(Write::Update(update));
+        written.map(|done| done.map(|entries| Updated { entries, replaced })).boxed()
+    }
+
+    fn forget_source(&self, _: String) -> BoxFuture<'_, Result<Option<Vec<EntryId>>, StoreError>> {
+        unused()
+    }
+
+    fn sources(
+        &self,
+        _: Option<String>,
+        _: u64,
+        _: u64,
+    ) -> BoxFuture<'_, Result<(Vec<SourceSummary>, u64), StoreError>> {
+        unused()
+    }
+
+    fn source(&self, _: String) -> BoxFuture<'_, Result<Option<SourceSummary>, StoreError>> {
+        unused()
+    }
+
+    fn replaced(&self) -> BoxFuture<'_, Result<Vec<(String, String)>, StoreError>> {
+        unused()
+    }
+}
+
+impl Bans for Model {
+    fn ban(&self, ban: Ban) -> BoxFuture<'_, Result<(BanId, Vec<EntryId>), StoreError>> {
+        let written = self.submit(Write::Purge(ban.selector(), ban.hardness));
+        written.map(|done| done.map(|entries| (BanId(1), entries))).boxed()
+    }
+
+    fn bans(&self) -> BoxFuture<'_, Result<Vec<Ban>, StoreError>> {
+        unused()
+    }
+
+    fn lift(&self, bans: Vec<BanId>) -> BoxFuture<'_, Result<Vec<BanId>, StoreError>> {
+        std::future::ready(Ok(bans)).boxed()
+    }
+}
+
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 /// One run of a scenario.
@@ -257,6 +318,8 @@ struct World {
     purged: Cell<bool>,
     /// A generation began after the purge: its answer is good.
     later: Cell<bool>,
+    /// No generation is later: what it makes is old whenever it begins.
+    old_anyway: Cell<bool>,
     hardness: Hardness,
 }
 
@@ -274,6 +337,7 @@ impl World {
             arrived: Cell::new(false),
             purged: Cell::new(false),
             later: Cell::new(false),
+            old_anyway: Cell::new(false),
             hardness,
         })
     }
@@ -283,7 +347,7 @@ impl World {
         let world = Rc::clone(self);
         Box::pin(async move {
             let begun = world.cache.epoch();
-            world.later.set(world.later.get() || world.arrived.get());
+            world.later.set(world.later.get() || (world.arrived.get() && !world.old_anyway.get()));
             pause().await;
             // Refused or not, nobody minds.
             let _ = world.cache.admit(entry(EntryId(id), QUESTION), begun, Durability::Through).await;
@@ -295,6 +359,31 @@ impl World {
         Box::pin(async move {
             world.arrived.set(true);
             world.cache.purge(Selector::default(), world.hardness, false).await.unwrap();
+            world.purged.set(true);
+        })
+    }
+
+    /// As a purge, by what the answer is built on: `v7` of a document becomes `v8`.
+    fn updates_the_source(self: &Rc<Self>) -> Task {
+        let world = Rc::clone(self);
+        Box::pin(async move {
+            world.arrived.set(true);
+            let version = Some("v8".to_owned());
+            let (name, at) = ("doc:42".to_owned(), Timestamp::from_millis(5_000));
+            let update = SourceUpdate { name, version, hardness: world.hardness, at };
+            world.cache.update_source(update).await.unwrap();
+            world.purged.set(true);
+        })
+    }
+
+    /// As a purge, by what the question is near to.
+    fn bans(self: &Rc<Self>) -> Task {
+        let world = Rc::clone(self);
+        Box::pin(async move {
+            world.arrived.set(true);
+            let generated_until = Some(Timestamp::from_millis(2_000));
+            let selector = Selector { near: Some(near(QUESTION, 0.9)), generated_until, ..Selector::default() };
+            world.cache.purge(selector, world.hardness, false).await.unwrap();
             world.purged.set(true);
         })
     }
@@ -441,4 +530,30 @@ fn two_generations_and_a_purge_leave_the_later_answer() {
         (world, tasks)
     });
     assert!(runs > 200, "{runs}");
+}
+
+#[test]
+fn an_update_of_a_source_wins_over_a_running_generation_and_its_readers() {
+    for hardness in BOTH {
+        let runs = under_every_schedule(|| {
+            let world = World::new(hardness);
+            world.old_anyway.set(true);
+            let tasks = vec![world.generates(1), world.updates_the_source(), world.reads(QUESTION)];
+            (world, tasks)
+        });
+        assert!(runs > 200, "{runs}");
+    }
+}
+
+#[test]
+fn a_ban_wins_over_whatever_was_generated_before_it_though_it_begins_to_arrive_later() {
+    for hardness in BOTH {
+        let runs = under_every_schedule(|| {
+            let world = World::new(hardness);
+            world.old_anyway.set(true);
+            let tasks = vec![world.generates(1), world.bans(), world.reads(QUESTION)];
+            (world, tasks)
+        });
+        assert!(runs > 200, "{runs}");
+    }
 }

@@ -29,6 +29,17 @@ impl AdminArgs {
         self.ask(path, |client, url| client.get(url)).await
     }
 
+    /// As [`AdminArgs::post`], replacing what is there.
+    pub(super) async fn put(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<serde_json::Value> {
+        let body = body.to_string();
+        self.ask(path, |client, url| client.put(url).header("content-type", "application/json").body(body)).await
+    }
+
+    /// As [`AdminArgs::get`], removing what is there.
+    pub(super) async fn delete(&self, path: &str) -> anyhow::Result<serde_json::Value> {
+        self.ask(path, |client, url| client.delete(url)).await
+    }
+
     async fn ask(
         &self,
         path: &str,
@@ -93,6 +104,21 @@ pub(super) struct Args {
     /// Entries with this tag.
     #[arg(long)]
     tag: Option<String>,
+    /// Entries built from this document: doc:42, or doc:42@v7 for that version only.
+    #[arg(long)]
+    source: Option<String>,
+    /// Entries with a tag or a source that begins so.
+    #[arg(long)]
+    prefix: Option<String>,
+    /// Entries whose question is near to this text in meaning
+    ///
+    /// The purge is kept: an answer that was generated before it and arrives later is refused (or stale, with --soft). Goes
+    /// with --category, --scope and --older-than.
+    #[arg(long, value_name = "TEXT")]
+    near: Option<String>,
+    /// How near at least, as a cosine [default: 0.85]
+    #[arg(long, requires = "near")]
+    radius: Option<f32>,
     /// Entries of this category.
     #[arg(long)]
     category: Option<String>,
@@ -133,10 +159,12 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         let credential = credential(&args)?;
-        let Args { entry, tag, category, scope, principal, older_than, all, soft, dry_run, admin, json, .. } = args;
+        let Args { entry, tag, source, prefix, near, radius, category, scope, principal, .. } = args;
+        let Args { older_than, all, soft, dry_run, admin, json, .. } = args;
         let body = serde_json::json!({
-            "entry": entry, "tag": tag, "category": category, "scope": scope, "principal": principal,
-            "credential": credential, "older_than": older_than, "all": all, "soft": soft, "dry_run": dry_run,
+            "entry": entry, "tag": tag, "source": source, "prefix": prefix, "near": near, "radius": radius,
+            "category": category, "scope": scope, "principal": principal, "credential": credential,
+            "older_than": older_than, "all": all, "soft": soft, "dry_run": dry_run,
         });
         let answer = admin.post("/semblance/purge", &body).await?;
         let output = Output::stdout();
@@ -149,6 +177,11 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
                 (false, false) => "purged",
             };
             output.line(&format!("{verb} {} entries", answer["purged"]))?;
+            if let Some(unknown @ 1..) = answer["without_meaning"].as_u64() {
+                output.line(&format!(
+                    "{unknown} more are found by their own wording only and have no meaning to go by"
+                ))?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     })

@@ -125,9 +125,10 @@ impl Auditor {
         })
     }
 
-    /// Reads the books and the blocked pairs. Until this has succeeded nothing is served by meaning.
+    /// Reads the books, the blocked pairs and what earlier purges left behind. Until this has succeeded nothing is served by meaning.
     pub async fn read(&self) -> Result<(), StoreError> {
         self.cache.load_blocked().await?;
+        self.cache.load_outdated().await?;
         for KeptLedger { category, ledger } in self.cache.store().ledgers().await? {
             match serde_json::from_str::<Ledger>(&ledger) {
                 Ok(ledger) => {

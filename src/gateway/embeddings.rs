@@ -30,6 +30,7 @@ use crate::{
     clock::Timestamp,
     entry::Entry,
     freshness::Freshness,
+    headers::groups,
     http::error::ClientError,
     key::{Fingerprint, Partition, Principal, Scope},
     keys::Right,
@@ -291,6 +292,8 @@ impl Gateway {
                 return leader.resolve(Head::Failed(error));
             }
         };
+        let reach = || self.reach(&order.call, Some(&order.batch.model));
+        self.heed_groups(&order.call.method, &response, reach).done().await;
         let opening = self.opening(order, &response, reason);
         if opening.exclusive {
             leader.close_to_joiners();
@@ -359,10 +362,11 @@ impl Gateway {
         if ttl.is_zero() || self.parts.policies.current().embeddings().is_never_cached() {
             return Err(NotStored::Policy);
         }
+        let tags = groups::tags(&opening.headers).map_err(|_| NotStored::TooManyTags)?;
         let mut seen = HashSet::new();
         let entries = wanted.iter().zip(answers).filter_map(|(at, answer)| {
             let keys = order.apart.as_ref().unwrap_or(&order.keys).get(*at)?;
-            seen.insert(keys.fingerprint).then(|| self.element(order, keys, answer, (ttl, began.1)))
+            seen.insert(keys.fingerprint).then(|| self.element(order, keys, (answer, &tags), (ttl, began.1)))
         });
         let entries: Vec<Entry> = entries.collect();
         let admitted = join_all(entries.into_iter().map(|entry| self.parts.cache.admit(entry, began.0, durability)));
@@ -372,7 +376,13 @@ impl Gateway {
         Ok(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX))
     }
 
-    fn element(&self, order: &Order, keys: &Keys, answer: Answer, (ttl, now): (Duration, Timestamp)) -> Entry {
+    fn element(
+        &self,
+        order: &Order,
+        keys: &Keys,
+        (answer, tags): (Answer, &[String]),
+        (ttl, now): (Duration, Timestamp),
+    ) -> Entry {
         // The policy may change; what this request alone shortened stays short.
         let limit = Some(ttl).filter(|ttl| *ttl < order.policy.freshness.ttl);
         Entry {
@@ -390,7 +400,8 @@ impl Gateway {
             generated_at: now,
             invalidated_at: None,
             ttl_limit_ms: limit.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
-            tags: identity::tags(&order.directives),
+            tags: identity::tags(&order.directives, tags),
+            sources: order.directives.sources.clone(),
         }
     }
 }

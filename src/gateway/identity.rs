@@ -160,10 +160,9 @@ pub(super) fn flight_key(fingerprint: Fingerprint, terms: &str) -> FlightKey {
     FlightKey { fingerprint, terms: u64::from_le_bytes(first) }
 }
 
-/// Labels for group purge: the app's own, and one for each named source.
-pub(super) fn tags(directives: &Directives) -> Vec<String> {
-    let sources = directives.sources.iter().map(|source| source.name.clone());
-    let mut tags: Vec<String> = directives.tags.iter().cloned().chain(sources).collect();
+/// Labels for group purge: the app's own and the upstream's.
+pub(super) fn tags(directives: &Directives, more: &[String]) -> Vec<String> {
+    let mut tags = [&directives.tags[..], more].concat();
     tags.sort_unstable();
     tags.dedup();
     tags

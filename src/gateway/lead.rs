@@ -33,7 +33,10 @@ use crate::{
     clock::Timestamp,
     entry::Entry,
     freshness,
-    headers::{self, Stored},
+    headers::{
+        self, Stored,
+        groups::{self, TooManyTags},
+    },
     matcher::guard,
     otel::{self, Step},
     outcome::{BypassReason, HitKind, MissReason, NotStored, Outcome},
@@ -359,7 +362,8 @@ impl Gateway {
     async fn fly(&self, leader: Leader, job: &Job, plan: Plan) {
         let (epoch, generated_at) = (self.parts.cache.epoch(), self.parts.clock.now());
         let started = tokio::time::Instant::now();
-        let mut flown = Flown { epoch, generated_at, started, plan, stand_in: false, step: Step::default() };
+        let (step, tags) = (Step::default(), Ok(Vec::new()));
+        let mut flown = Flown { epoch, generated_at, started, plan, stand_in: false, step, tags };
         let (sent, reshaped) = tokio::select! {
             sent = self.ask_upstream(&leader, job, &mut flown.step) => sent,
             () = self.abandoned(&leader, job.background) => return,
@@ -391,6 +395,8 @@ impl Gateway {
             headers: response.headers.clone(),
         };
         flown.stand_in = response.stand_in;
+        flown.tags = groups::tags(&response.headers);
+        self.heed_groups(&job.call.method, &response, || self.reach_of(&job.question)).done().await;
         if opening.exclusive {
             leader.close_to_joiners();
             self.alone.remember(leader.key(), flown.generated_at.plus(ALONE_FOR));
@@ -630,7 +636,7 @@ impl Gateway {
 
     /// Stores an answer, if its category keeps any. Returns its ttl in seconds.
     async fn admit(&self, job: &Job, flown: &Flown, answer: &Arc<Answer>) -> Result<i64, NotStored> {
-        let Flown { plan, epoch, generated_at, started: _, stand_in: _, step: _ } = flown;
+        let Flown { plan, epoch, generated_at, started: _, stand_in: _, step: _, tags: upstream_tags } = flown;
         let class = &plan.told.class;
         let policy = &class.policy;
         if !job.question.may_be_kept() {
@@ -671,9 +677,13 @@ impl Gateway {
             generated_at: *generated_at,
             invalidated_at: None,
             ttl_limit_ms: ttl_limit.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
-            tags: identity::tags(&question.directives),
+            tags: identity::tags(&question.directives, upstream_tags.as_deref().map_err(|_| NotStored::TooManyTags)?),
+            sources: question.directives.sources.clone(),
         };
-        self.parts.cache.admit(entry, *epoch, durability).await?;
+        let kept = self.parts.cache.admit(entry, *epoch, durability).await?;
+        if kept.invalidated_at.is_some() {
+            return Ok(0);
+        }
         let ttl = ttl_limit.map_or(class.freshness.ttl, |limit| limit.min(class.freshness.ttl));
         Ok(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX))
     }
@@ -711,6 +721,8 @@ struct Flown {
     stand_in: bool,
     /// The upstream call's.
     step: Step,
+    /// The groups that the upstream puts the answer into.
+    tags: Result<Vec<String>, TooManyTags>,
 }
 
 /// Whether meaning may be used at all: plain text, no context to lean on.

@@ -533,16 +533,18 @@ impl Gateway {
 
     /// Upstream to client, byte for byte.
     pub(super) async fn pipe(&self, call: Call, body: UpstreamBody, outcome: Outcome, ticket: &mut Ticket) -> Reply {
-        let Call { family, method, path_and_query, mut headers, holder, trace, .. } = call;
+        // A body that is passed through in pieces is not waited for only to learn its model.
+        let model = match &body {
+            UpstreamBody::Whole(body) => call.family.and_then(|_| wire::model_of(body)),
+            UpstreamBody::Stream(_) => None,
+        };
+        let reach = if call.method.is_safe() { Vec::new() } else { self.reach(&call, model.as_deref()) };
+        let Call { method, path_and_query, mut headers, holder, trace, .. } = call;
+        let asked = method.clone();
         headers::prepare_for_upstream(&mut headers);
         if matches!(body, UpstreamBody::Whole(_)) {
             headers.remove(header::CONTENT_LENGTH);
         }
-        // A body that is passed through in pieces is not waited for only to learn its model.
-        let model = match &body {
-            UpstreamBody::Whole(body) => family.and_then(|_| wire::model_of(body)),
-            UpstreamBody::Stream(_) => None,
-        };
         let request = UpstreamRequest {
             method,
             path_and_query,
@@ -558,6 +560,7 @@ impl Gateway {
         match sent {
             Ok(response) => {
                 ticket.outcome = outcome;
+                self.heed_groups(&asked, &response, || reach).done().await;
                 let mut headers = response.headers;
                 let facts = CacheFacts { fwd_status: Some(response.status), ..CacheFacts::default() };
                 append_cache_status(&mut headers, &cache_status(outcome, &facts));

@@ -34,7 +34,10 @@ use crate::{
     policy::{Classification, Facts, PersonalData, Policy, Sharing, Tier, Write},
     privacy,
     store::{Durability, StoreError},
-    wire::{self, Answer, Family, Recorder, directives::Directives},
+    wire::{
+        self, Answer, Family, Recorder,
+        directives::{Directives, SourceRef},
+    },
 };
 
 /// Revision of what is searched for personal data again on each read.
@@ -68,6 +71,8 @@ pub struct Written {
     pub generated_at: Timestamp,
     /// Labels beside those of the request.
     pub tags: Vec<String>,
+    /// Documents that the answer is built from, beside those of the request.
+    pub sources: Vec<SourceRef>,
 }
 
 /// Why something is not brought in.
@@ -232,10 +237,9 @@ impl Gateway {
         let vector = vector.filter(|_| by_meaning);
         let cap = class.volatile.as_ref().map(|_| class.freshness.ttl);
         let ttl_limit = [question.directives.ttl, cap].into_iter().flatten().min();
-        let mut tags = identity::tags(&question.directives);
-        tags.extend(written.tags.iter().cloned());
-        tags.sort_unstable();
-        tags.dedup();
+        let mut sources = [&question.directives.sources[..], &written.sources].concat();
+        sources.sort_unstable();
+        sources.dedup();
         Ok(Entry {
             id: EntryId(0),
             scope: keys.scope,
@@ -251,7 +255,8 @@ impl Gateway {
             generated_at: written.generated_at,
             invalidated_at: None,
             ttl_limit_ms: ttl_limit.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
-            tags,
+            tags: identity::tags(&question.directives, &written.tags),
+            sources,
         })
     }
 

@@ -5,7 +5,9 @@
 use bytes::Bytes;
 
 use super::{
-    Durability, Expired, Hardness, Selector, USE_RESOLUTION_MS, Upkeep,
+    Browse, Durability, Expired, Hardness, Selector, USE_RESOLUTION_MS, Upkeep,
+    bans::{Ban, BanId, Near},
+    sources::{Groups, SourceSelector, SourceSummary, SourceUpdate, Versions},
     transfer::Cover,
     verdicts::{KeptLedger, Pair},
 };
@@ -13,8 +15,8 @@ use crate::{
     clock::Timestamp,
     entry::{Entry, EntryId},
     key::{Fingerprint, Partition, Principal, Scope, ScopeParts},
-    similarity::Embedding,
-    wire::{Answer, Family, Usage},
+    similarity::{Embedding, Similarity},
+    wire::{Answer, Family, Usage, directives::SourceRef},
 };
 
 /// One test for each sentence of the contract. `$open` gives an empty store and whatever must outlive it.
@@ -41,6 +43,11 @@ macro_rules! conformance_suite {
             eviction_removes_the_least_recently_used_first
             eviction_within_the_bound_removes_nothing
             example_vectors_are_kept_by_embedder
+            an_update_of_a_source_outdates_what_is_built_on_other_versions
+            a_forgotten_source_takes_what_is_built_on_it_along
+            sources_are_listed_with_what_depends_on_them
+            a_ban_purges_what_is_near_and_is_kept_until_it_is_lifted
+            a_browse_finds_words_and_meaning_and_counts_them_all
             a_blocked_pair_loses_its_alias_and_is_kept_once
             books_are_replaced_by_category
             ids_come_in_parts_as_the_selector_selects
@@ -101,7 +108,12 @@ pub(crate) fn entry(id: EntryId, question: &str) -> Entry {
         invalidated_at: None,
         ttl_limit_ms: Some(60_000),
         tags: vec!["docs".to_owned(), "eu".to_owned()],
+        sources: sources("doc:42@v7 doc:77"),
     }
+}
+
+pub(crate) fn sources(list: &str) -> Vec<SourceRef> {
+    list.split_whitespace().map(|source| SourceRef::parse(source).unwrap()).collect()
 }
 
 /// Field by field, the vector bit for bit.
@@ -131,6 +143,7 @@ pub(crate) async fn an_admitted_entry_comes_back_as_it_was(store: &dyn Upkeep) {
         invalidated_at: Some(Timestamp::from_millis(-5)),
         ttl_limit_ms: None,
         tags: Vec::new(),
+        sources: Vec::new(),
         answer: Answer {
             id_span: None,
             created_span: None,
@@ -221,6 +234,16 @@ async fn variety(store: &dyn Upkeep) -> (Vec<Entry>, Vec<Selector>) {
         entry.category = ["faq", "news"][usize::from(n & 1 != 0)].to_owned();
         entry.scope = scope(["a", "b"][usize::from(n & 2 != 0)]);
         entry.tags = if n & 4 != 0 { vec!["eu".to_owned(), "x".to_owned()] } else { Vec::new() };
+        let built_on = ["", "doc:42@v7", "doc:42@v8", "doc:42", "doc:42@v7 doc:42@v8", "doc:421@v7 \u{e4}@1"];
+        entry.sources = sources(built_on[usize::try_from(n % 6).unwrap()]);
+        if n == 12 {
+            // As an entry of before, and one whose sources only the upstream named.
+            entry.tags.push("doc:42".to_owned());
+            entry.tags.sort();
+        }
+        if n % 5 == 0 {
+            entry.embedder = Some("other".to_owned());
+        }
         let principal = |byte| Some(Principal::from_bytes([byte; 32]));
         entry.principal = [principal(1), None, principal(2)][usize::try_from(n % 3).unwrap()];
         entry.generated_at = Timestamp::from_millis(n * 10);
@@ -242,9 +265,32 @@ async fn variety(store: &dyn Upkeep) -> (Vec<Entry>, Vec<Selector>) {
     vary(&|s| s.scope = Some(scope("b")));
     vary(&|s| s.principals = vec![Principal::from_bytes([1; 32]), Principal::from_bytes([9; 32])]);
     vary(&|s| s.generated_until = Some(Timestamp::from_millis(70)));
+    let source = |name: &str, versions| Some(SourceSelector { name: name.to_owned(), versions });
+    for versions in [Versions::Any, Versions::Only("v7".to_owned()), Versions::Except("v8".to_owned())] {
+        selectors.push(Selector { source: source("doc:42", versions.clone()), ..Selector::default() });
+        let category = Some("faq".to_owned());
+        selectors.push(Selector { source: source("doc:42", versions), category, ..Selector::default() });
+    }
+    for prefix in ["doc:42", "doc:42@", "doc:42@v7", "e", "\u{e4}@", "\0", "%", "x"] {
+        selectors.push(Selector { prefix: Some(prefix.to_owned()), ..Selector::default() });
+    }
+    for tags in [vec!["eu".to_owned(), "none".to_owned()], Vec::new()] {
+        let groups = Some(Groups { tags, scopes: vec![scope("a"), scope("c")] });
+        selectors.push(Selector { groups, ..Selector::default() });
+    }
+    for (question, radius) in [("q3", 0.999), ("q3", 0.0), ("q3", -1.0), ("nothing", 0.999)] {
+        selectors.push(Selector { near: Some(near(question, radius)), ..Selector::default() });
+        let generated_until = Some(Timestamp::from_millis(70));
+        selectors.push(Selector { near: Some(near(question, radius)), generated_until, ..Selector::default() });
+    }
     selectors.push(Selector { tag: Some("' OR 1 --".to_owned()), ..Selector::default() });
     selectors.push(Selector { entry: Some(EntryId(u64::MAX)), ..Selector::default() });
     (entries, selectors)
+}
+
+pub(crate) fn near(question: &str, radius: f32) -> Near {
+    let radius = Similarity::new(radius).unwrap();
+    Near { text: question.to_owned(), vector: vector(question), embedder: "minilm@1".to_owned(), radius }
 }
 
 pub(crate) async fn a_purge_selects_what_the_selector_selects(store: &dyn Upkeep) {
@@ -485,4 +531,118 @@ pub(crate) async fn a_purge_of_an_entry_is_told_again_under_any_id(store: &dyn U
     assert_eq!(covers(&Entry { id: EntryId(77), ..old.clone() }), [Cover::Yes, Cover::No]);
     assert_eq!(covers(&Entry { fingerprint: fingerprint("other"), ..old }), [Cover::No, Cover::No]);
     assert!(purges.iter().all(|purge| purge.is_hard));
+}
+
+async fn built_on(store: &dyn Upkeep, question: &str, list: &str) -> Entry {
+    let entry = Entry { sources: sources(list), ..entry(store.next_id(), question) };
+    store.admit(entry.clone(), Durability::Behind).await.unwrap();
+    entry
+}
+
+fn update(name: &str, version: Option<&str>, hardness: Hardness) -> SourceUpdate {
+    SourceUpdate {
+        name: name.to_owned(),
+        version: version.map(str::to_owned),
+        hardness,
+        at: Timestamp::from_millis(5_000),
+    }
+}
+
+pub(crate) async fn an_update_of_a_source_outdates_what_is_built_on_other_versions(store: &dyn Upkeep) {
+    let old = built_on(store, "old", "doc:42@v7 doc:77@v1").await;
+    let unversioned = built_on(store, "unversioned", "doc:42").await;
+    let new = built_on(store, "new", "doc:42@v8").await;
+    let other = built_on(store, "other", "doc:421@v7").await;
+    let at = Timestamp::from_millis(5_000);
+    let updated = store.update_source(update("doc:42", Some("v8"), Hardness::Soft(at))).await.unwrap();
+    assert_eq!(updated.entries, [old.id, unversioned.id]);
+    assert_eq!(updated.replaced, ["v7"]);
+    for (entry, stale) in [(&old, true), (&unversioned, true), (&new, false), (&other, false)] {
+        let stored = store.get(entry.id).await.unwrap().unwrap();
+        assert_eq!(stored.invalidated_at, stale.then_some(at), "{:?}", entry.query);
+    }
+    let back = store.update_source(update("doc:42", Some("v7"), Hardness::Hard)).await.unwrap();
+    assert_eq!((back.entries, back.replaced), (vec![unversioned.id, new.id], vec!["v8".to_owned()]));
+    assert_eq!(store.replaced().await.unwrap(), [("doc:42".to_owned(), "v8".to_owned())]);
+    let changed = store.update_source(update("doc:42", None, Hardness::Hard)).await.unwrap();
+    assert_eq!((changed.entries, changed.replaced), (vec![old.id], vec!["v8".to_owned(), "v7".to_owned()]));
+}
+
+pub(crate) async fn a_forgotten_source_takes_what_is_built_on_it_along(store: &dyn Upkeep) {
+    let entry = built_on(store, "q", "doc:42@v7").await;
+    let kept = built_on(store, "kept", "doc:77@v7").await;
+    store.update_source(update("doc:42", Some("v7"), Hardness::Hard)).await.unwrap();
+    assert_eq!(store.forget_source("doc:42".to_owned()).await.unwrap(), Some(vec![entry.id]));
+    assert_eq!(store.forget_source("doc:42".to_owned()).await.unwrap(), None);
+    assert_eq!(store.source("doc:42".to_owned()).await.unwrap(), None);
+    assert_eq!(found(store, "kept").await, Some(kept.id));
+}
+
+pub(crate) async fn sources_are_listed_with_what_depends_on_them(store: &dyn Upkeep) {
+    built_on(store, "one", "doc:1@v1 doc:2@v1").await;
+    built_on(store, "two", "doc:1@v2").await;
+    let tagged = Entry { tags: vec!["doc:1".to_owned()], sources: Vec::new(), ..entry(store.next_id(), "tagged") };
+    store.admit(tagged, Durability::Behind).await.unwrap();
+    let at = Timestamp::from_millis(5_000);
+    store.update_source(update("doc:2", Some("v1"), Hardness::Soft(at))).await.unwrap();
+    store.update_source(update("Page", Some("v9"), Hardness::Soft(at))).await.unwrap();
+    let summary = |source: &str, version: Option<&str>, entries| SourceSummary {
+        source: source.to_owned(),
+        version: version.map(str::to_owned),
+        updated_at_ms: version.map(|_| 5_000),
+        entries,
+    };
+    let all = [summary("Page", Some("v9"), 0), summary("doc:1", None, 3), summary("doc:2", Some("v1"), 1)];
+    assert_eq!(store.sources(None, 0, 9).await.unwrap(), (all.to_vec(), 3));
+    assert_eq!(store.sources(None, 1, 1).await.unwrap(), (vec![all[1].clone()], 3));
+    assert_eq!(store.sources(Some("PAG".to_owned()), 0, 9).await.unwrap(), (vec![all[0].clone()], 1));
+    assert_eq!(store.source("doc:1".to_owned()).await.unwrap().as_ref(), Some(&all[1]));
+    assert_eq!(store.source("doc:3".to_owned()).await.unwrap(), None);
+}
+
+pub(crate) async fn a_ban_purges_what_is_near_and_is_kept_until_it_is_lifted(store: &dyn Upkeep) {
+    let (near_one, far) = (admitted(store, "kettle").await, admitted(store, "teapot").await);
+    let ban = |hardness| Ban {
+        id: BanId(0),
+        near: near("kettle", 0.99),
+        category: Some("product-faq".to_owned()),
+        scope: Some(scope("a")),
+        until: Timestamp::from_millis(9_000),
+        hardness,
+    };
+    let at = Timestamp::from_millis(8_000);
+    let (soft, stale) = store.ban(ban(Hardness::Soft(at))).await.unwrap();
+    assert_eq!(stale, [near_one.id]);
+    let (hard, gone) = store.ban(ban(Hardness::Hard)).await.unwrap();
+    assert_eq!(gone, [near_one.id]);
+    assert!(soft < hard && hard > BanId(0));
+    assert_eq!(found(store, "teapot").await, Some(far.id));
+    let kept = [Ban { id: soft, ..ban(Hardness::Soft(at)) }, Ban { id: hard, ..ban(Hardness::Hard) }];
+    assert_eq!(store.bans().await.unwrap(), kept);
+    assert_eq!(store.lift(vec![hard, BanId(77)]).await.unwrap(), [hard]);
+    assert_eq!(store.bans().await.unwrap(), kept[..1]);
+    let (next, _) = store.ban(ban(Hardness::Hard)).await.unwrap();
+    assert!(next > hard, "an id is never used again");
+}
+
+pub(crate) async fn a_browse_finds_words_and_meaning_and_counts_them_all(store: &dyn Upkeep) {
+    let mut ids = Vec::new();
+    for question in ["How do I wash it?", "WASHING a car", "Can a cat swim?"] {
+        ids.push(admitted(store, question).await.id.to_string());
+    }
+    let seen = async |browse: Browse| {
+        let browsed = store.browse(browse).await.unwrap();
+        let seen: Vec<String> = browsed.entries.into_iter().map(|(summary, _)| summary.id).collect();
+        (seen, browsed.total)
+    };
+    let all = Browse { limit: 2, offset: 1, ..Browse::default() };
+    assert_eq!(seen(all).await, (vec![ids[1].clone(), ids[0].clone()], 3));
+    let text = Browse { text: Some("wAsH".to_owned()), limit: 1, ..Browse::default() };
+    assert_eq!(seen(text).await, (vec![ids[1].clone()], 2));
+    let selector = Selector { near: Some(near("How do I wash it?", -1.0)), ..Selector::default() };
+    let browsed = store.browse(Browse { selector, limit: 9, ..Browse::default() }).await.unwrap();
+    assert_eq!((browsed.total, &browsed.entries[0].0.id), (3, &ids[0]));
+    let nearness: Vec<Similarity> = browsed.entries.iter().map(|(_, similarity)| similarity.unwrap()).collect();
+    assert!(nearness[0].get() > 0.999 && nearness.is_sorted_by(|a, b| a >= b), "{nearness:?}");
+    assert_eq!(browsed.entries[0].0.sources, ["doc:42@v7", "doc:77"]);
 }

@@ -16,8 +16,10 @@ use crate::{
     key::Fingerprint,
     similarity::Embedding,
     store::{
-        Durability, EntrySummary, Expired, Found, Hardness, Page, Selector, Store, StoreError, StoreStats,
-        StoredVector, Unembedded, Upkeep,
+        Browse, Browsed, Durability, EntrySummary, Expired, Found, Hardness, Page, Selector, Store, StoreError,
+        StoreStats, StoredVector, Unembedded, Upkeep,
+        bans::{Ban, BanId, Bans},
+        sources::{SourceSummary, SourceUpdate, Sources, Updated},
         transfer::{PastPurge, Transfer},
         verdicts::{KeptLedger, Pair, Verdicts},
     },
@@ -137,6 +139,10 @@ impl Store for FailingStore {
         self.call(|store| store.list(selector, offset, limit))
     }
 
+    fn browse(&self, browse: Browse) -> BoxFuture<'_, Result<Browsed, StoreError>> {
+        self.call(|store| store.browse(browse))
+    }
+
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats, StoreError>> {
         self.call(|store| store.stats())
     }
@@ -231,5 +237,46 @@ impl Verdicts for FailingStore {
 
     fn ledgers(&self) -> BoxFuture<'_, Result<Vec<KeptLedger>, StoreError>> {
         self.call(|store| store.ledgers())
+    }
+}
+
+impl Sources for FailingStore {
+    fn update_source(&self, update: SourceUpdate) -> BoxFuture<'_, Result<Updated, StoreError>> {
+        self.write(|store| store.update_source(update))
+    }
+
+    fn forget_source(&self, name: String) -> BoxFuture<'_, Result<Option<Vec<EntryId>>, StoreError>> {
+        self.write(|store| store.forget_source(name))
+    }
+
+    fn sources(
+        &self,
+        text: Option<String>,
+        offset: u64,
+        limit: u64,
+    ) -> BoxFuture<'_, Result<(Vec<SourceSummary>, u64), StoreError>> {
+        self.call(|store| store.sources(text, offset, limit))
+    }
+
+    fn source(&self, name: String) -> BoxFuture<'_, Result<Option<SourceSummary>, StoreError>> {
+        self.call(|store| store.source(name))
+    }
+
+    fn replaced(&self) -> BoxFuture<'_, Result<Vec<(String, String)>, StoreError>> {
+        self.call(|store| store.replaced())
+    }
+}
+
+impl Bans for FailingStore {
+    fn ban(&self, ban: Ban) -> BoxFuture<'_, Result<(BanId, Vec<EntryId>), StoreError>> {
+        self.write(|store| store.ban(ban))
+    }
+
+    fn bans(&self) -> BoxFuture<'_, Result<Vec<Ban>, StoreError>> {
+        self.call(|store| store.bans())
+    }
+
+    fn lift(&self, bans: Vec<BanId>) -> BoxFuture<'_, Result<Vec<BanId>, StoreError>> {
+        self.write(|store| store.lift(bans))
     }
 }

@@ -11,13 +11,16 @@
 //! `semblance.sqlite3` with `-wal` and `-shm`, and `semblance.lock`, which one process holds. Errors on opening say what
 //! to do. After an error while writing (a full disk) later writes work as soon as the cause is gone.
 
+mod bans;
 mod codec;
 pub mod doctor;
+mod meaning;
 mod queue;
 mod read;
 mod readers;
 mod schema;
 mod selection;
+mod sources;
 pub mod traffic;
 mod transfer;
 mod vault;
@@ -52,8 +55,8 @@ use crate::{
     key::Fingerprint,
     similarity::Embedding,
     store::{
-        Durability, EntrySummary, Expired, Found, Hardness, Page, Selector, Store, StoreError, StoreStats,
-        StoredVector, Unembedded, Upkeep, encryption::EncryptionKey,
+        Browse, Browsed, Durability, EntrySummary, Expired, Found, Hardness, Page, Selector, Store, StoreError,
+        StoreStats, StoredVector, Unembedded, Upkeep, encryption::EncryptionKey,
     },
 };
 
@@ -299,13 +302,13 @@ impl Store for SqliteStore {
         hardness: Hardness,
         dry_run: bool,
     ) -> BoxFuture<'_, Result<Vec<EntryId>, StoreError>> {
+        let vault = self.vault.clone();
         if dry_run {
             // By the writer all the same, so that it counts what is still queued.
-            return self.write(Urgency::Command, SMALL, move |conn| write::selected(conn, &selector));
+            return self.write(Urgency::Command, SMALL, move |conn| write::selected(conn, &vault, &selector));
         }
-        let urgency = if hardness == Hardness::Hard { Urgency::Scrub } else { Urgency::Command };
         let now = self.clock.now();
-        self.write(urgency, SMALL, move |conn| write::purge(conn, &selector, hardness, now))
+        self.write(Urgency::of(hardness), SMALL, move |conn| write::purge(conn, &vault, &selector, hardness, now))
     }
 
     fn list(
@@ -316,6 +319,11 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'_, Result<Vec<EntrySummary>, StoreError>> {
         let vault = self.vault.clone();
         self.read(move |conn| read::list(conn, &vault, &selector, offset, limit))
+    }
+
+    fn browse(&self, browse: Browse) -> BoxFuture<'_, Result<Browsed, StoreError>> {
+        let vault = self.vault.clone();
+        self.read(move |conn| read::browse(conn, &vault, &browse))
     }
 
     fn stats(&self) -> BoxFuture<'_, Result<StoreStats, StoreError>> {

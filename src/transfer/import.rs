@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 
 use super::{
     export::key_mark,
-    line::{Beside, Line, MovedLine, WrittenLine},
+    line::{self, Beside, Line, MovedLine, WrittenLine},
     moment, request,
     tally::Tally,
 };
@@ -202,6 +202,7 @@ impl Importer {
                     answer: request::answer(line, family, model, generated_at),
                     generated_at,
                     tags: request::labels(line),
+                    sources: line::sources(&line.sources)?,
                 });
             }
         }

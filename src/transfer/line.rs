@@ -16,7 +16,7 @@ use crate::{
     entry::{Entry, EntryId},
     key::{Fingerprint, Partition, Principal, Scope},
     similarity::Embedding,
-    wire::{Answer, Family, Usage},
+    wire::{Answer, Family, Usage, directives::SourceRef},
 };
 
 /// Bytes as text where they are UTF-8, else in base64.
@@ -100,19 +100,12 @@ pub struct Beside {
     pub blocked: Vec<Fingerprint>,
 }
 
-/// The documents that an entry's answer rests on, as `name@version`. Entries keep only their names, among the tags.
-fn sources_of(_: &Entry) -> Vec<String> {
-    Vec::new()
-}
-
-/// Adds the documents of a line to its entry.
-fn add_sources(entry: &mut Entry, sources: &[String]) {
-    entry.tags.extend(sources.iter().map(|source| source_name(source).to_owned()));
-}
-
-/// What stands before the version of `doc:42@v7`.
-pub(super) fn source_name(source: &str) -> &str {
-    source.rsplit_once('@').map_or(source, |(name, _)| name)
+/// The documents that a line names.
+pub(super) fn sources(texts: &[String]) -> Result<Vec<SourceRef>, String> {
+    let read = |text: &String| {
+        SourceRef::parse(text).ok_or_else(|| format!("sources: {text:?} is no document; write it like \"doc:42@v7\""))
+    };
+    texts.iter().map(read).collect()
 }
 
 impl MovedLine {
@@ -147,7 +140,7 @@ impl MovedLine {
             invalidated_at,
             ttl_limit_ms: entry.ttl_limit_ms,
             tags: entry.tags.clone(),
-            sources: sources_of(entry),
+            sources: entry.sources.iter().map(SourceRef::to_string).collect(),
             aliases: hex(&beside.aliases),
             blocked: hex(&beside.blocked),
             embedder: entry.embedding.as_ref().and(entry.embedder.clone()),
@@ -199,8 +192,8 @@ impl MovedLine {
             invalidated_at: self.invalidated_at.map(|text| at("invalidated_at", &text)).transpose()?,
             ttl_limit_ms: self.ttl_limit_ms,
             tags: self.tags,
+            sources: sources(&self.sources)?,
         };
-        add_sources(&mut entry, &self.sources);
         entry.tags.sort_unstable();
         entry.tags.dedup();
         Ok((entry, beside))

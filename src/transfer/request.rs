@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Map, Value, json};
 
-use super::line::{WrittenLine, source_name};
+use super::line::WrittenLine;
 use crate::{
     clock::Timestamp,
     gateway::{Call, warm::Owner},
@@ -185,8 +185,7 @@ pub(super) fn owner(line: &WrittenLine) -> Result<Owner, String> {
     }
 }
 
-/// Labels for group purge: the line's own, and one for each source.
+/// Labels for group purge.
 pub(super) fn labels(line: &WrittenLine) -> Vec<String> {
-    let sources = line.sources.iter().map(|source| source_name(source).to_owned());
-    line.tags.iter().cloned().chain(sources).filter(|label| !label.trim().is_empty()).collect()
+    line.tags.iter().filter(|label| !label.trim().is_empty()).cloned().collect()
 }

@@ -10,11 +10,11 @@ mod own;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use http::{HeaderMap, header};
 
-pub use own::{BadHeader, HEADER_PREFIX, Wrong};
+pub use own::{BadHeader, HEADER_PREFIX, MAX_NAME, Wrong};
 
 use super::canonical::{Node, Object, Value};
 
@@ -47,6 +47,24 @@ pub struct SourceRef {
     pub name: String,
     /// Which version of it, when named.
     pub version: Option<String>,
+}
+
+impl SourceRef {
+    /// Reads `name` or `name@version`; the last `@` divides, so that a name may hold one. `None` when either is empty, or
+    /// when it could not stand in a list of sources.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (name, version) = text.rsplit_once('@').map_or((text, None), |(name, version)| (name, Some(version)));
+        let divided = |c: char| matches!(c, ' ' | '\t' | ',') || c.is_control();
+        let named = !name.is_empty() && version != Some("") && !text.contains(divided);
+        named.then(|| Self { name: name.to_owned(), version: version.map(str::to_owned) })
+    }
+}
+
+impl fmt::Display for SourceRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        self.version.as_ref().map_or(Ok(()), |version| write!(f, "@{version}"))
+    }
 }
 
 /// What a request asks of the cache. Absent wishes are `None`, false or empty.

@@ -9,6 +9,7 @@ mod abuse; // what nobody sends by accident
 mod admin; // the control plane
 mod at_rest; // what lies in the data directory, sealed and erased
 mod audit; // wrong hits: found, blocked, counted, and the category tripped
+mod bans; // purges by meaning, now and for what arrives later
 mod chat; // recording and replay of chat completions
 mod client_side; // both HTTP versions, TLS, codings, web pages
 mod completions; // legacy completions
@@ -35,6 +36,7 @@ mod responses; // recording and replay of responses
 mod restart; // what survives, what does not
 mod same_meaning; // joining a running fetch by meaning
 mod simulate; // other policies over the same traffic, held against the gateway
+mod sources; // what answers are built from, and the groups that an upstream names
 mod tidy; // rules of the house, held against the source
 mod traffic; // records of requests, the ledger and the overview
 mod transfer; // entries out and in, what an operator writes, and the fixtures of the desk

@@ -13,7 +13,7 @@ use crate::{
     key::{Fingerprint, Partition, Principal, Scope},
     similarity::Embedding,
     store::StoreError,
-    wire::{Answer, Family, Usage},
+    wire::{Answer, Family, Usage, directives::SourceRef},
 };
 
 /// First byte of a stored answer. Another layout gets another number, and this one stays readable.
@@ -42,6 +42,13 @@ pub(super) struct Record {
     pub(super) embedding: Option<Vec<u8>>,
 }
 
+/// What an entry's other rows say of it.
+#[derive(Debug, Default)]
+pub(super) struct Labels {
+    pub(super) tags: Vec<String>,
+    pub(super) sources: Vec<SourceRef>,
+}
+
 impl Record {
     /// The rows of `entry`.
     pub(super) fn of(entry: &Entry, vault: &Vault) -> Result<Self, StoreError> {
@@ -61,6 +68,7 @@ impl Record {
             invalidated_at,
             ttl_limit_ms,
             tags: _,
+            sources: _,
         } = entry;
         let id = i64::try_from(id.0).map_err(unfit)?;
         let query = query.clone().map(|query| vault.seal_text(Part::Query, id, query)).transpose()?;
@@ -84,7 +92,7 @@ impl Record {
     }
 
     /// The entry of these rows, when `checksum` holds.
-    pub(super) fn into_entry(self, vault: &Vault, checksum: &[u8], tags: Vec<String>) -> Result<Entry, StoreError> {
+    pub(super) fn into_entry(self, vault: &Vault, checksum: &[u8], labels: Labels) -> Result<Entry, StoreError> {
         let id = EntryId(self.id.unsigned_abs());
         let damaged = |what| StoreError::Damaged { id, what };
         if self.checksum()[..] != *checksum {
@@ -112,7 +120,8 @@ impl Record {
             generated_at: Timestamp::from_millis(self.generated_at),
             invalidated_at: self.invalidated_at.map(Timestamp::from_millis),
             ttl_limit_ms: self.ttl_limit_ms.map(i64::unsigned_abs),
-            tags,
+            tags: labels.tags,
+            sources: labels.sources,
         })
     }
 

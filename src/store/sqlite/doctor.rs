@@ -278,7 +278,7 @@ impl Examination<'_> {
 
     fn orphans(&mut self) -> Result<(), StoreError> {
         // `foreign_key_check` names no rows of tables without row ids, so each table is asked in its own words.
-        for table in ["answers", "vectors", "aliases", "tags"] {
+        for table in ["answers", "vectors", "aliases", "tags", "entry_sources"] {
             let condition = format!("FROM {table} WHERE entry_id NOT IN (SELECT id FROM entries)");
             let mut statement = self.conn.prepare(&format!("SELECT entry_id {condition}"))?;
             let ids = statement.query_map([], |row| id(row, 0))?.collect::<rusqlite::Result<Vec<_>>>()?;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::store::StoreError;
+use crate::store::{Hardness, StoreError};
 
 /// Room kept for purges and flushes when admissions have filled the queue.
 const RESERVE: usize = 256;
@@ -25,6 +25,11 @@ pub(super) enum Urgency {
 }
 
 impl Urgency {
+    /// A purge's: what was removed must be out of the log file too.
+    pub(super) fn of(hardness: Hardness) -> Self {
+        if hardness == Hardness::Hard { Self::Scrub } else { Self::Command }
+    }
+
     pub(super) fn waits(self) -> bool {
         self != Self::Behind
     }

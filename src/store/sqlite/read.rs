@@ -4,16 +4,18 @@
 use rusqlite::{Connection, Row, ToSql, params, params_from_iter, types::Value};
 
 use super::{
-    codec::{self, Record},
+    codec::{self, Labels, Record},
+    meaning,
     selection::Selection,
     vault::{Part, Vault},
     write,
 };
 use crate::{
     entry::{Entry, EntryId},
-    key::{Fingerprint, Partition},
-    similarity::Embedding,
-    store::{EntrySummary, Found, Page, Selector, StoreError, StoreStats, StoredVector, Unembedded},
+    key::{Fingerprint, Partition, Principal, Scope},
+    similarity::{Embedding, Similarity},
+    store::{Browse, Browsed, EntrySummary, Found, Page, Selector, StoreError, StoreStats, StoredVector, Unembedded},
+    wire::directives::SourceRef,
 };
 
 type Read<T> = Result<T, StoreError>;
@@ -54,8 +56,8 @@ fn entry(conn: &Connection, vault: &Vault, sql: &str, key: &dyn ToSql) -> Read<O
     let id: i64 = row.get(0)?;
     let (record, checksum) = record(row).map_err(|error| unreadable(id, error))?;
     // While `rows` is open, both see one moment of the database.
-    let tags = tags(conn, id)?;
-    record.into_entry(vault, &checksum, tags).map(Some)
+    let labels = Labels { tags: tags(conn, id)?, sources: sources(conn, id)? };
+    record.into_entry(vault, &checksum, labels).map(Some)
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<(Record, Vec<u8>)> {
@@ -95,6 +97,20 @@ fn tags(conn: &Connection, id: i64) -> Read<Vec<String>> {
     Ok(tags)
 }
 
+fn sources(conn: &Connection, id: i64) -> Read<Vec<SourceRef>> {
+    let mut statement =
+        conn.prepare_cached("SELECT name, version FROM entry_sources WHERE entry_id = ? ORDER BY name, version")?;
+    let sources = statement.query_map([id], |row| {
+        let version: String = row.get(1)?;
+        Ok(SourceRef { name: row.get(0)?, version: Some(version).filter(|version| !version.is_empty()) })
+    })?;
+    Ok(sources.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The columns of a [`summary`].
+const SUMMARY: &str = "SELECT id, scope, category, query, model, generated_at, invalidated_at, bytes,
+    (SELECT count(*) FROM aliases WHERE entry_id = entries.id), principal, ttl_limit_ms FROM entries";
+
 pub(super) fn list(
     conn: &Connection,
     vault: &Vault,
@@ -102,40 +118,79 @@ pub(super) fn list(
     offset: u64,
     limit: u64,
 ) -> Read<Vec<EntrySummary>> {
+    let tx = conn.unchecked_transaction()?;
+    if selector.near.is_some() {
+        let mut found = meaning::matching(&tx, vault, selector, None)?;
+        found.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
+        let part = found.into_iter().skip(bounded(offset)).take(bounded(limit));
+        return part.map(|(id, _)| one_summary(&tx, vault, id)).filter_map(Result::transpose).collect();
+    }
     let Selection { condition, mut values } = Selection::of(selector);
-    let sql = format!(
-        "SELECT id, scope, category, query, model, generated_at, invalidated_at, bytes,
-             (SELECT count(*) FROM aliases WHERE entry_id = entries.id), principal
-         FROM entries WHERE {condition} ORDER BY id DESC LIMIT ? OFFSET ?"
-    );
+    let sql = format!("{SUMMARY} WHERE {condition} ORDER BY id DESC LIMIT ? OFFSET ?");
     let bound = |value| Value::Integer(i64::try_from(value).unwrap_or(i64::MAX));
     values.extend([bound(limit), bound(offset)]);
-    let tx = conn.unchecked_transaction()?;
     let mut statement = tx.prepare_cached(&sql)?;
-    let rows = statement.query_map(params_from_iter(values), |row| {
-        let scope = crate::key::Scope::from_bytes(row.get(1)?);
-        let summary = EntrySummary {
-            id: String::new(),
-            scope: scope.to_hex(),
-            principal: row.get::<_, Option<[u8; 32]>>(9)?.map(|of| crate::key::Principal::from_bytes(of).to_hex()),
-            category: row.get(2)?,
-            query: row.get(3)?,
-            model: row.get(4)?,
-            generated_at_ms: row.get(5)?,
-            invalidated_at_ms: row.get(6)?,
-            bytes: count(row, 7)?,
-            tags: Vec::new(),
-            aliases: count(row, 8)?,
-        };
-        Ok((row.get::<_, i64>(0)?, summary))
-    })?;
-    rows.map(|row| {
-        let (id, summary) = row?;
-        // A damaged question is shown as none: the entry itself says what is wrong when it is asked for.
-        let query = summary.query.and_then(|query| vault.open_text(Part::Query, id, query));
-        Ok(EntrySummary { id: EntryId(id.unsigned_abs()).to_string(), query, tags: tags(&tx, id)?, ..summary })
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut listed = Vec::new();
+    while let Some(row) = rows.next()? {
+        listed.push(summary(&tx, vault, row)?);
+    }
+    Ok(listed)
+}
+
+pub(super) fn browse(conn: &Connection, vault: &Vault, browse: &Browse) -> Read<Browsed> {
+    let Browse { selector, text, offset, limit } = browse;
+    if selector.near.is_none() && text.is_none() {
+        let Selection { condition, values } = Selection::of(selector);
+        let sql = format!("SELECT count(*) FROM entries WHERE {condition}");
+        let total = conn.prepare_cached(&sql)?.query_row(params_from_iter(values), |row| count(row, 0))?;
+        let listed = list(conn, vault, selector, *offset, *limit)?;
+        return Ok(Browsed { entries: listed.into_iter().map(|summary| (summary, None)).collect(), total });
+    }
+    let tx = conn.unchecked_transaction()?;
+    let mut found = meaning::matching(&tx, vault, selector, text.as_deref())?;
+    // Newest first, and where they are told apart by it, nearest first.
+    found.sort_by(|(a, near), (b, other)| {
+        let (near, other) = (near.map_or(0.0, Similarity::get), other.map_or(0.0, Similarity::get));
+        other.total_cmp(&near).then(b.cmp(a))
+    });
+    let total = found.len() as u64;
+    let part = found.into_iter().skip(bounded(*offset)).take(bounded(*limit));
+    let entries = part.map(|(id, near)| Ok(one_summary(&tx, vault, id)?.map(|summary| (summary, near))));
+    let entries = entries.filter_map(Result::transpose).collect::<Read<_>>()?;
+    Ok(Browsed { entries, total })
+}
+
+fn bounded(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn one_summary(conn: &Connection, vault: &Vault, id: i64) -> Read<Option<EntrySummary>> {
+    let mut statement = conn.prepare_cached(&format!("{SUMMARY} WHERE id = ?"))?;
+    let mut rows = statement.query([id])?;
+    rows.next()?.map(|row| summary(conn, vault, row)).transpose()
+}
+
+fn summary(conn: &Connection, vault: &Vault, row: &Row<'_>) -> Read<EntrySummary> {
+    let id: i64 = row.get(0)?;
+    let scope = Scope::from_bytes(row.get(1)?);
+    // A damaged question is shown as none: the entry itself says what is wrong when it is asked for.
+    let query = row.get::<_, Option<String>>(3)?.and_then(|query| vault.open_text(Part::Query, id, query));
+    Ok(EntrySummary {
+        id: EntryId(id.unsigned_abs()).to_string(),
+        scope: scope.to_hex(),
+        principal: row.get::<_, Option<[u8; 32]>>(9)?.map(|of| Principal::from_bytes(of).to_hex()),
+        category: row.get(2)?,
+        query,
+        model: row.get(4)?,
+        generated_at_ms: row.get(5)?,
+        invalidated_at_ms: row.get(6)?,
+        bytes: count(row, 7)?,
+        ttl_limit_ms: row.get::<_, Option<i64>>(10)?.map(i64::unsigned_abs),
+        tags: tags(conn, id)?,
+        sources: sources(conn, id)?.iter().map(SourceRef::to_string).collect(),
+        aliases: count(row, 8)?,
     })
-    .collect()
 }
 
 /// Totals; the bytes of the files are the caller's to add.
@@ -229,6 +284,6 @@ pub(super) fn example_vectors(conn: &Connection, embedder: &str, texts: &[String
         .collect()
 }
 
-fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(super) fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(row.get::<_, i64>(column)?.unsigned_abs())
 }

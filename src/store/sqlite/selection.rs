@@ -1,8 +1,15 @@
-//! [`Selector`] as SQL. It must agree with [`Selector::selects`]; the conformance suite compares them.
+//! [`Selector`] as SQL, but for nearness in meaning, which [`super::meaning`] looks at. Together they must agree with
+//! [`Selector::selects`]; the conformance suite compares them.
 
 use rusqlite::types::Value;
 
-use crate::{key::Fingerprint, store::Selector};
+use crate::{
+    key::Fingerprint,
+    store::{
+        Selector,
+        sources::{Groups, SourceSelector, Versions},
+    },
+};
 
 /// A condition over `entries` and its values, in order.
 #[derive(Debug)]
@@ -15,7 +22,8 @@ pub(super) struct Selection {
 
 impl Selection {
     pub(super) fn of(selector: &Selector) -> Self {
-        let Selector { entry, tag, category, scope, principals, generated_until } = selector;
+        let Selector { entry, tag, category, scope, principals, generated_until, source, prefix, groups, near: _ } =
+            selector;
         let mut parts = vec!["TRUE".to_owned()];
         let mut values = Vec::new();
         let mut and = |part: &str, value| {
@@ -43,15 +51,70 @@ impl Selection {
             parts.push(format!("(entries.principal IS NULL OR entries.principal IN ({places}))"));
             values.extend(principals.iter().map(|principal| Value::Blob(principal.as_bytes().to_vec())));
         }
-        Self { condition: parts.join(" AND "), values }
+        let mut selection = Self { condition: parts.join(" AND "), values };
+        source.iter().for_each(|source| selection.and_source(source));
+        prefix.iter().for_each(|prefix| selection.and_prefix(prefix));
+        groups.iter().for_each(|groups| selection.and_groups(groups));
+        selection
+    }
+
+    fn and(&mut self, part: &str, values: impl IntoIterator<Item = Value>) {
+        self.condition.push_str(" AND ");
+        self.condition.push_str(part);
+        self.values.extend(values);
+    }
+
+    fn and_source(&mut self, SourceSelector { name, versions }: &SourceSelector) {
+        const NAMED: &str = "entries.id IN (SELECT entry_id FROM entry_sources WHERE name = ?";
+        const TAGGED: &str = "entries.id IN (SELECT entry_id FROM tags WHERE tag = ?)";
+        let text = |text: &String| Value::Text(text.clone());
+        match versions {
+            Versions::Any => self.and(&format!("({NAMED}) OR {TAGGED})"), [text(name), text(name)]),
+            Versions::Only(version) => self.and(&format!("{NAMED} AND version = ?)"), [text(name), text(version)]),
+            Versions::Except(version) => {
+                let part = format!("({NAMED} AND version <> ?) OR ({TAGGED} AND NOT {NAMED})))");
+                self.and(&part, [text(name), text(version), text(name), text(name)]);
+            }
+        }
+    }
+
+    /// Compared as bytes: a text's length in characters ends at a NUL.
+    fn and_prefix(&mut self, prefix: &str) {
+        let begins = |column: &str| format!("substr(CAST({column} AS BLOB), 1, ?) = ?");
+        let source = "name || CASE version WHEN '' THEN '' ELSE '@' || version END";
+        let part = format!(
+            "(entries.id IN (SELECT entry_id FROM tags WHERE {}) OR entries.id IN (SELECT entry_id FROM entry_sources WHERE {}))",
+            begins("tag"),
+            begins(source),
+        );
+        let length = Value::Integer(i64::try_from(prefix.len()).unwrap_or(i64::MAX));
+        let bytes = Value::Blob(prefix.as_bytes().to_vec());
+        self.and(&part, [length.clone(), bytes.clone(), length, bytes]);
+    }
+
+    fn and_groups(&mut self, Groups { tags, scopes }: &Groups) {
+        let places = |count: usize| vec!["?"; count].join(", ");
+        let part = format!(
+            "entries.scope IN ({}) AND entries.id IN (SELECT entry_id FROM tags WHERE tag IN ({}))",
+            places(scopes.len()),
+            places(tags.len()),
+        );
+        let scopes = scopes.iter().map(|scope| Value::Blob(scope.as_bytes().to_vec()));
+        self.and(&part, scopes.chain(tags.iter().cloned().map(Value::Text)));
     }
 }
 
 /// The selector for the audit trail, with scopes as entries are listed with, and the fingerprint of the entry that it
-/// names. Who was erased is not named: that something of somebody was is all that stays.
+/// names. Who was erased is not named: that something of somebody was is all that stays, and of a purge by meaning only
+/// that there was one.
 pub(super) fn as_json(selector: &Selector, fingerprint: Option<Fingerprint>, erased: bool) -> String {
-    let Selector { entry, tag, category, scope, principals, generated_until } = selector;
+    let Selector { entry, tag, category, scope, principals, generated_until, source, prefix, groups, near } = selector;
     let named = principals.iter().map(|of| if erased { "erased".to_owned() } else { of.to_hex() });
+    let versions = |source: &SourceSelector| match &source.versions {
+        Versions::Any => serde_json::json!({"name": source.name}),
+        Versions::Only(version) => serde_json::json!({"name": source.name, "version": version}),
+        Versions::Except(version) => serde_json::json!({"name": source.name, "not_version": version}),
+    };
     serde_json::json!({
         "entry": entry.map(|id| id.to_string()),
         "fingerprint": fingerprint.map(|of| of.to_hex()),
@@ -60,6 +123,12 @@ pub(super) fn as_json(selector: &Selector, fingerprint: Option<Fingerprint>, era
         "scope": scope.map(|scope| scope.to_hex()),
         "principals": named.take(1).collect::<Vec<_>>(),
         "generated_until": generated_until.map(crate::clock::Timestamp::as_millis),
+        "source": source.as_ref().map(versions),
+        "prefix": prefix,
+        "groups": groups.as_ref().map(|groups| &groups.tags),
+        "scopes": groups.as_ref().map(|groups| groups.scopes.iter().map(crate::key::Scope::to_hex).collect::<Vec<_>>()),
+        // The text stands in the ban, sealed where texts are; how near is all that is told here.
+        "near": near.as_ref().map(|near| near.radius),
     })
     .to_string()
 }

@@ -31,6 +31,8 @@ pub(super) enum Part {
     Answer = 2,
     Vector = 3,
     Detail = 4,
+    BanText = 5,
+    BanVector = 6,
 }
 
 /// Seals and opens the texts of one database.

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, named_params, params, params_from_
 
 use super::{
     codec::{self, Record},
+    meaning,
     selection::{self, Selection},
     vault::{Part, Vault},
 };
@@ -14,6 +15,7 @@ use crate::{
     key::Fingerprint,
     similarity::Embedding,
     store::{Expired, Hardness, Selector, StoreError, USE_RESOLUTION_MS},
+    wire::directives::SourceRef,
 };
 
 type Done<T> = Result<T, StoreError>;
@@ -58,6 +60,11 @@ pub(super) fn admit(conn: &Connection, vault: &Vault, entry: &Entry, now: Timest
     for tag in &entry.tags {
         insert_tag.execute(params![record.id, tag])?;
     }
+    let mut insert_source =
+        conn.prepare_cached("INSERT OR IGNORE INTO entry_sources (entry_id, name, version) VALUES (?, ?, ?)")?;
+    for SourceRef { name, version } in &entry.sources {
+        insert_source.execute(params![record.id, name, version.as_deref().unwrap_or_default()])?;
+    }
     Ok(())
 }
 
@@ -72,25 +79,44 @@ pub(super) fn alias(conn: &Connection, alias: &Fingerprint, entry: EntryId) -> D
 }
 
 /// The ids that `selector` selects, ascending.
-pub(super) fn selected(conn: &Connection, selector: &Selector) -> Done<Vec<EntryId>> {
+pub(super) fn selected(conn: &Connection, vault: &Vault, selector: &Selector) -> Done<Vec<EntryId>> {
+    if selector.near.is_some() {
+        return meaning::selected(conn, vault, selector);
+    }
     let Selection { condition, values } = Selection::of(selector);
     ids(conn, &format!("SELECT id FROM entries WHERE {condition}"), values)
 }
 
 /// Removes or invalidates what `selector` selects and writes the audit trail.
-pub(super) fn purge(conn: &Connection, selector: &Selector, hardness: Hardness, now: Timestamp) -> Done<Vec<EntryId>> {
-    let Selection { condition, mut values } = Selection::of(selector);
+pub(super) fn purge(
+    conn: &Connection,
+    vault: &Vault,
+    selector: &Selector,
+    hardness: Hardness,
+    now: Timestamp,
+) -> Done<Vec<EntryId>> {
     let named = selector.entry.filter(|_| selector.principals.is_empty());
     let fingerprint = named.map(|id| fingerprint_of(conn, id)).transpose()?.flatten();
-    let (hardness, purged) = match hardness {
-        Hardness::Hard => ("hard", ids(conn, &format!("DELETE FROM entries WHERE {condition} RETURNING id"), values)?),
+    let (change, mut values) = match hardness {
+        Hardness::Hard => ("DELETE FROM entries", Vec::new()),
         Hardness::Soft(at) => {
             let at = Value::Integer(at.as_millis());
-            values.splice(0..0, [at.clone(), at]);
-            let set = "UPDATE entries SET invalidated_at = min(coalesce(invalidated_at, ?), ?)";
-            ("soft", ids(conn, &format!("{set} WHERE {condition} RETURNING id"), values)?)
+            ("UPDATE entries SET invalidated_at = min(coalesce(invalidated_at, ?), ?)", vec![at.clone(), at])
         }
     };
+    let purged = if selector.near.is_some() {
+        let found = meaning::selected(conn, vault, selector)?;
+        for id in &found {
+            let values = values.iter().cloned().chain([Value::Integer(row_id(*id))]);
+            conn.prepare_cached(&format!("{change} WHERE id = ?"))?.execute(params_from_iter(values))?;
+        }
+        found
+    } else {
+        let Selection { condition, values: more } = Selection::of(selector);
+        values.extend(more);
+        ids(conn, &format!("{change} WHERE {condition} RETURNING id"), values)?
+    };
+    let hardness = if hardness == Hardness::Hard { "hard" } else { "soft" };
     if hardness == "hard" {
         let mut unblock = conn.prepare_cached("DELETE FROM blocked WHERE principal = ?")?;
         for principal in &selector.principals {

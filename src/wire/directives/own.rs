@@ -9,7 +9,8 @@ use super::{Directives, Mode, SourceRef, union};
 /// What the names of all our own headers begin with; none of them goes to the upstream.
 pub const HEADER_PREFIX: &str = "x-semblance-";
 
-const MAX_NAME: usize = 128;
+/// Bytes of a tag, of a source with its version, and of other names.
+pub const MAX_NAME: usize = 128;
 const MAX_QUERY: usize = 8 * 1024;
 const MAX_ITEMS: usize = 64;
 const MAX_TTL: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
@@ -105,7 +106,7 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Directives, BadHeader> {
         namespace: NAMESPACE.text(headers, MAX_NAME)?.map(str::to_owned),
         ttl: TTL.parsed(headers, ttl)?,
         tags: TAGS.items(headers, |item| Some(item.to_owned()))?,
-        sources: SOURCES.items(headers, source)?,
+        sources: SOURCES.items(headers, SourceRef::parse)?,
         query: QUERY.text(headers, MAX_QUERY)?.map(str::to_owned),
         mode: MODE.parsed(headers, mode)?,
         threshold: THRESHOLD.parsed(headers, threshold)?,
@@ -174,11 +175,4 @@ fn mode(text: &str) -> Option<Mode> {
 
 fn threshold(text: &str) -> Option<f32> {
     text.parse().ok().filter(|bar| (0.0..=1.0).contains(bar))
-}
-
-/// `name` or `name@version`; the last `@` divides, so that a name may hold one.
-fn source(item: &str) -> Option<SourceRef> {
-    let (name, version) = item.rsplit_once('@').map_or((item, None), |(name, version)| (name, Some(version)));
-    let named = !name.is_empty() && version != Some("");
-    named.then(|| SourceRef { name: name.to_owned(), version: version.map(str::to_owned) })
 }

@@ -92,11 +92,13 @@ async fn the_trail_names_a_scope_as_the_list_does_and_nobody_who_was_erased() {
 #[tokio::test]
 async fn a_file_of_an_older_version_keeps_its_answers_and_they_are_nobodys() {
     let (store, dir) = fresh();
-    let old = Entry { principal: None, ..entry(store.next_id(), "old") };
+    let old = Entry { principal: None, sources: Vec::new(), ..entry(store.next_id(), "old") };
     store.admit(old.clone(), Durability::Through).await.unwrap();
     store.close().await.unwrap();
     let back = "DROP INDEX entries_by_principal; ALTER TABLE entries DROP COLUMN principal;
-                ALTER TABLE blocked DROP COLUMN principal; DROP TABLE encryption; PRAGMA user_version = 2";
+                ALTER TABLE blocked DROP COLUMN principal; DROP TABLE encryption;
+                DROP TABLE entry_sources; DROP TABLE sources; DROP TABLE replaced_versions; DROP TABLE bans;
+                PRAGMA user_version = 2";
     raw(dir.path()).execute_batch(back).unwrap();
     let error = doctor::doctor(dir.path(), false).unwrap_err();
     assert!(matches!(error, StoreError::TooOld { found: 2, .. }), "{error}");

@@ -1,6 +1,7 @@
 //! The same store with its texts sealed.
 
 use super::*;
+use crate::store::bans::{Ban, Bans};
 
 conformance_suite!(fresh_sealed());
 
@@ -41,6 +42,27 @@ async fn neither_question_nor_answer_nor_vector_stands_in_any_file() {
         assert_eq!((page.items[0].query.as_deref(), &page.items[0].embedding), (Some("a question"), &other));
         store.close().await.unwrap();
         assert_eq!(look().iter().any(|part| bytes_hold(dir.path(), part)), seen);
+    }
+}
+
+#[tokio::test]
+async fn a_ban_is_sealed_as_questions_are_and_known_after_a_reopen() {
+    for (encryption, seen) in [(None, true), (Some(key(1)), false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open_under(dir.path(), encryption.clone()).unwrap();
+        let near = conformance::near("what nobody may read", 0.9);
+        let selector = Selector { near: Some(near.clone()), ..Selector::default() };
+        let ban = Ban::of(&selector, Hardness::Hard).unwrap();
+        let (id, _) = store.ban(ban.clone()).await.unwrap();
+        store.close().await.unwrap();
+        let vector = codec::encode_vector(&near.vector);
+        for part in [&b"what nobody may read"[..], &vector[..16]] {
+            assert_eq!(bytes_hold(dir.path(), part), seen);
+        }
+        let store = open_under(dir.path(), encryption).unwrap();
+        assert_eq!(store.bans().await.unwrap(), [Ban { id, ..ban }]);
+        assert_eq!(store.lift(vec![id]).await.unwrap(), [id]);
+        assert!(!bytes_hold(dir.path(), b"what nobody may read"), "a lifted ban leaves no text");
     }
 }
 
