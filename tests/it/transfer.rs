@@ -89,8 +89,12 @@ async fn an_export_in_an_empty_directory_answers_the_same_questions() {
     assert_eq!(ask_as(&new, "Who wrote Emma?", "sk-other").await.outcome(), "miss");
 
     came_to(&imported(&new, &lines).await, [0, 0, 3, 0, 0]);
-    let (_, purged) = new.admin_post("/semblance/purge", &json!({"tag": "doc:2fa", "dry_run": true})).await;
-    assert_eq!(purged["purged"], 1, "labels came along");
+    for selector in [json!({"tag": "security", "dry_run": true}), json!({"source": "doc:2fa", "dry_run": true})] {
+        let (_, purged) = new.admin_post("/semblance/purge", &selector).await;
+        assert_eq!(purged["purged"], 1, "{selector}");
+    }
+    let listed = new.admin_get("/semblance/entries?source=doc:2fa").await;
+    assert_eq!(listed["entries"][0]["sources"], json!(["doc:2fa@v1"]));
     let new = new.restart().await;
     assert_eq!(new.chat_with(&user(ASKED), tagged).await.outcome(), "hit-exact", "it is on disk");
 }

@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 use rusqlite::{Connection, params_from_iter, types::Value};
 
-use super::{SqliteStore, selection::Selection, verdicts, write};
+use super::{SqliteStore, meaning, selection::Selection, vault::Vault, verdicts, write};
 use crate::{
     clock::Timestamp,
     entry::EntryId,
@@ -21,7 +21,8 @@ impl Transfer for SqliteStore {
         after: Option<EntryId>,
         limit: u32,
     ) -> BoxFuture<'_, Result<Page<EntryId>, StoreError>> {
-        self.read(move |conn| ids(conn, &selector, after, limit))
+        let vault = self.vault.clone();
+        self.read(move |conn| ids(conn, &vault, &selector, after, limit))
     }
 
     fn aliases(&self, entry: EntryId) -> BoxFuture<'_, Result<Vec<Fingerprint>, StoreError>> {
@@ -35,10 +36,18 @@ impl Transfer for SqliteStore {
 
 fn ids(
     conn: &Connection,
+    vault: &Vault,
     selector: &Selector,
     after: Option<EntryId>,
     limit: u32,
 ) -> Result<Page<EntryId>, StoreError> {
+    if selector.near.is_some() {
+        let mut all = meaning::selected(conn, vault, selector)?;
+        all.retain(|id| after.is_none_or(|after| *id > after));
+        all.truncate(limit as usize);
+        let next = all.last().copied().filter(|_| all.len() >= limit as usize);
+        return Ok(Page { items: all, next });
+    }
     let Selection { condition, mut values } = Selection::of(selector);
     values.extend([Value::Integer(after.map_or(0, write::row_id)), Value::Integer(limit.into())]);
     let sql = format!("SELECT id FROM entries WHERE {condition} AND id > ? ORDER BY id LIMIT ?");

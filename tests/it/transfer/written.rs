@@ -37,9 +37,9 @@ async fn who_asks_a_written_question_is_served_its_answer_in_any_shape_and_wordi
     assert_eq!(ask_as(&gateway, ASKED, "sk-other").await.outcome(), "miss", "it is one credential's");
     let other = gateway.chat(&with(user(ASKED), &json!({"model": "gpt-4o"}))).await;
     assert_eq!(other.outcome(), "miss", "it is one model's");
-    for tag in ["faq", "doc:2fa"] {
-        let (_, counted) = gateway.admin_post("/semblance/purge", &json!({"tag": tag, "dry_run": true})).await;
-        assert_eq!(counted["purged"], 1, "{tag}");
+    for selector in [json!({"tag": "faq", "dry_run": true}), json!({"source": "doc:2fa", "dry_run": true})] {
+        let (_, counted) = gateway.admin_post("/semblance/purge", &selector).await;
+        assert_eq!(counted["purged"], 1, "{selector}");
     }
 }
 
