@@ -191,7 +191,7 @@ impl Cache {
     }
 
     /// Removes or invalidates what `selector` selects; when it returns nothing selected is served as fresh any more. A purge
-    /// by meaning is kept as a [`Ban`](crate::store::bans::Ban).
+    /// by meaning is kept as a [`Ban`].
     pub async fn purge(
         &self,
         selector: Selector,

@@ -92,7 +92,7 @@ pub fn run() -> ExitCode {
         Command::Tune(args) => tune::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Purge(args) => purge::run(args),
-        Command::Sources(args) => sources::run(args),
+        Command::Sources(args) => sources::run(&args),
         Command::Feedback(args) => feedback::run(args),
         Command::Export(args) => transfer::export(&args),
         Command::Import(args) => transfer::import(&args),

@@ -37,7 +37,7 @@ async fn pause() {
 enum Write {
     Admit(Box<Entry>),
     Alias(Fingerprint, EntryId),
-    Purge(Selector, Hardness),
+    Purge(Box<Selector>, Hardness),
     Update(SourceUpdate),
 }
 
@@ -168,7 +168,7 @@ impl Store for Model {
         hardness: Hardness,
         _: bool,
     ) -> BoxFuture<'_, Result<Vec<EntryId>, StoreError>> {
-        self.submit(Write::Purge(selector, hardness))
+        self.submit(Write::Purge(Box::new(selector), hardness))
     }
 
     fn list(&self, _: Selector, _: u64, _: u64) -> BoxFuture<'_, Result<Vec<EntrySummary>, StoreError>> {
@@ -293,7 +293,7 @@ impl Sources for Model {
 
 impl Bans for Model {
     fn ban(&self, ban: Ban) -> BoxFuture<'_, Result<(BanId, Vec<EntryId>), StoreError>> {
-        let written = self.submit(Write::Purge(ban.selector(), ban.hardness));
+        let written = self.submit(Write::Purge(Box::new(ban.selector()), ban.hardness));
         written.map(|done| done.map(|entries| (BanId(1), entries))).boxed()
     }
 

@@ -68,7 +68,7 @@ struct Place {
     json: bool,
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         let output = Output::stdout();
         let (place, answer) = match &args.command {
