@@ -25,7 +25,8 @@ export async function gateway({ bare = false } = {}) {
   const settings = ["serve", "--json", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--upstream", "demo", "--audits", "false", "--refresh-ahead", "false", "--log-level", "warn", "--data-dir", join(home, "data")];
   if (!bare) {
     await cp(join(ROOT, "policies"), join(home, "policies"), { recursive: true });
-    settings.push("--policies", join(home, "policies"), "--traffic-record", "true");
+    for (const file of ["banking.jsonl", "near-miss/negation.jsonl"]) await cp(join(ROOT, "fixtures", file), join(home, "fixtures", file));
+    settings.push("--policies", join(home, "policies"), "--traffic-record", "true", "--fixtures", join(home, "fixtures"));
   }
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SEMBLANCE_")));
   if (bare) env.SEMBLANCE_ADMIN_TOKEN = TOKEN;

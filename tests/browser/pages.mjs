@@ -10,9 +10,8 @@ export const PARTS = {
   categories: "gateway",
   decisions: "gateway",
   entries: "gateway",
-  "entries-search": "stand-in",
   playground: "gateway",
   policies: "gateway",
-  sources: "stand-in",
-  fixtures: "stand-in",
+  sources: "gateway",
+  fixtures: "gateway",
 };
