@@ -45,46 +45,39 @@ impl AdminArgs {
         path: &str,
         request: impl FnOnce(&reqwest::Client, &str) -> reqwest::RequestBuilder,
     ) -> anyhow::Result<serde_json::Value> {
+        Ok(serde_json::from_str(&self.send(path, request).await?.text().await?).unwrap_or_default())
+    }
+
+    /// Asks and returns the answer with its body unread; an answer that is an error becomes one.
+    pub(super) async fn open(&self, path: &str, body: Option<String>) -> anyhow::Result<reqwest::Response> {
+        let request = |client: &reqwest::Client, url: &str| match body {
+            Some(body) => client.post(url).header("content-type", "application/x-ndjson").body(body),
+            None => client.get(url),
+        };
+        self.send(path, request).await
+    }
+
+    /// Host and port.
+    pub(super) fn address(&self) -> &str {
+        self.admin.trim_start_matches("http://").trim_end_matches('/')
+    }
+
+    async fn send(
+        &self,
+        path: &str,
+        request: impl FnOnce(&reqwest::Client, &str) -> reqwest::RequestBuilder,
+    ) -> anyhow::Result<reqwest::Response> {
         crate::upstream::http::install_tls();
-        let url = format!("http://{}{path}", self.admin);
+        let url = format!("http://{}{path}", self.address());
         let client = reqwest::Client::builder().no_proxy().build()?;
         let mut request = request(&client, &url);
         if let Some(token) = &self.admin_token {
             request = request.bearer_auth(token);
         }
         let response = request.send().await.with_context(|| {
-            format!("no gateway answers at {url}; start one with `semblance serve`, or give --admin")
-        })?;
-        let status = response.status();
-        let text = response.text().await?;
-        let answer: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        if !status.is_success() {
-            bail!("{}", answer["error"]["message"].as_str().unwrap_or(text.as_str()));
-        }
-        Ok(answer)
-    }
-}
-
-impl AdminArgs {
-    /// Host and port.
-    pub(super) fn address(&self) -> &str {
-        self.admin.trim_start_matches("http://").trim_end_matches('/')
-    }
-
-    /// Asks and returns the answer with its body unread; an answer that is an error becomes one.
-    pub(super) async fn open(&self, path: &str, body: Option<String>) -> anyhow::Result<reqwest::Response> {
-        crate::upstream::http::install_tls();
-        let url = format!("http://{}{path}", self.address());
-        let client = reqwest::Client::builder().no_proxy().build()?;
-        let mut request = match body {
-            Some(body) => client.post(&url).header("content-type", "application/x-ndjson").body(body),
-            None => client.get(&url),
-        };
-        if let Some(token) = &self.admin_token {
-            request = request.bearer_auth(token);
-        }
-        let response = request.send().await.with_context(|| {
-            format!("no gateway answers at {url}; start one with `semblance serve`, or give --admin or --data-dir")
+            format!(
+                "no gateway answers at {url}; start one with `semblance serve`, or give its admin address with --admin"
+            )
         })?;
         if response.status().is_success() {
             return Ok(response);

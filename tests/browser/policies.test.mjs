@@ -72,7 +72,7 @@ test("an edit is told in words, tried on traffic, saved with a name, and changes
   await button(dialogOf(tab), "Go back").click();
   await sees(tab, "Version 1 is in force again, as version 3.");
   assert.equal(await ask(all.gate, RESET), "hit-exact");
-  assert.match(await text(tab).inputValue(), /ttl = "24h"/);
+  await until(async () => /ttl = "24h"/.test(await text(tab).inputValue()), "the editor to show what is in force");
   await done(tab);
 });
 
