@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { DISABLE, ENABLE, REFUND, RESET, REWORDED, ask, button, desk, dialogOf, done, row, sees, settled, traffic } from "./harness.mjs";
 
@@ -63,7 +65,7 @@ test("older requests come when they are asked for", async () => {
 });
 
 test("a near miss opens with what refused it and becomes a fixture case", async () => {
-  const tab = await all.open("decisions?refused=1", { part: "fixtures" });
+  const tab = await all.open("decisions?refused=1");
   await button(recorded(tab), DISABLE).click();
   const decision = dialogOf(tab);
   await sees(decision, "A stored question is close, but differs in something that changes the answer.");
@@ -73,9 +75,10 @@ test("a near miss opens with what refused it and becomes a fixture case", async 
   await button(decision, "Add as a fixture case").click();
   await tab.getByRole("dialog", { name: "Add a fixture case" }).waitFor();
   await button(dialogOf(tab), "Add").click();
-  await sees(tab, "Added to desk.jsonl: 5 cases.");
-  const { body } = all.instead.asked.find(({ path }) => path.endsWith("/cases"));
-  assert.deepEqual([body.case.seed, body.case.ask, body.case.expect, body.case.kind, body.case.category], [ENABLE, DISABLE, "miss", "antonym", "documentation"]);
+  await sees(tab, /Added to desk\.jsonl: 1 cases?\./);
+  const added = JSON.parse(await readFile(join(all.gate.home, "fixtures", "desk.jsonl"), "utf8"));
+  assert.deepEqual([added.seed, added.ask, added.expect, added.kind, added.category], [ENABLE, DISABLE, "miss", "antonym", "documentation"]);
+  assert.equal(added.of.length, 1, "whose question it is, so that an erasure finds it");
   await done(tab);
 });
 

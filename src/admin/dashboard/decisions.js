@@ -114,7 +114,9 @@ export function open(record) {
 }
 
 async function addCase(record, entry, close) {
-  const { query: seed } = await api.get(`/semblance/entries/${entry}`);
+  const { query: seed, principal } = await api.get(`/semblance/entries/${entry}`);
+  // Whose words they are, so that an erasure of that person takes the case along.
+  const of = [...new Set([record.principal, principal].filter(Boolean))];
   if (!seed) throw new Error("The entry has no question that can be kept.");
   close();
   dialog("Add a fixture case", (sheet, done) => {
@@ -124,7 +126,7 @@ async function addCase(record, entry, close) {
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       try {
-        const added = await api.post("/semblance/fixtures/cases", { file: "desk.jsonl", case: { id: `desk-${record.request_id}`, seed, ask: record.query, expect: expect.value, kind: kind.value.trim(), category: record.category } });
+        const added = await api.post("/semblance/fixtures/cases", { file: "desk.jsonl", case: { id: `desk-${record.request_id}`, seed, ask: record.query, expect: expect.value, kind: kind.value.trim(), category: record.category, of } });
         toast(`Added to ${added.file}: ${added.cases} cases.`);
         done();
       } catch (error) { toast(error.message); }
