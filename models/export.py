@@ -10,8 +10,8 @@ Layout of the file (all integers little-endian):
     payload   graph (ONNX, weights external), tables, weights; every block starts at a multiple of 64
 
 Matrices are stored as int8 with one fp32 scale per output channel (per row for the word table), everything else as
-fp32. The runner unpacks the weights of the graph into one fp32 buffer, laid out as the graph's external data says, and
-looks words up in the int8 table, row by row, without ever unpacking it.
+fp32. The gateway's runner (`../encoder`) takes weights by name and multiplies straight from the int8 codes; words it
+looks up in the int8 table, row by row. It does not read the graph: that is for holding the runner against another one.
 
 Use `export(state, out, ...)` with a state dict in the names of Hugging Face's `BertModel`; see its docstring.
 """

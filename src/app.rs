@@ -456,7 +456,7 @@ pub(crate) async fn load_embedder(config: &Config) -> Result<Arc<dyn Embedder>, 
     let pool = PoolSettings { workers, queue, deadline, ..PoolSettings::default() };
     match embedder.kind {
         EmbedderKind::MiniLm => {
-            let loading = tokio::task::spawn_blocking(move || MiniLm::load(1, pool));
+            let loading = tokio::task::spawn_blocking(move || MiniLm::load(pool));
             Ok(Arc::new(loading.await.map_err(|_| StartError::Interrupted)??))
         }
         EmbedderKind::Remote { url, model, dimensions, api_key } => {

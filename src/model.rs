@@ -1,8 +1,7 @@
 //! BERT encoders that live in the binary: a file of int8 weights, run in process by one thread a call.
 //!
 //! The embedder and the verifier are the same network with different weights and heads; `models/export.py` writes both
-//! files. The weights of the graph are unpacked to fp32 once, at load; the word table, over half of the file, stays
-//! int8 in the binary and is unpacked row by row, so a loaded model costs 43 MB and not 90 (see [`Packing`]).
+//! files. Weights stay int8 (see [`semblance_encoder`]), the word table in the binary itself, so a loaded model costs 11 MB.
 //!
 //! Invariants: one text a call, no padding and no mask, so a result depends on its tokens alone; a call that is longer
 //! than the model's window is refused.
@@ -10,13 +9,11 @@
 mod container;
 pub mod wordpiece;
 
-use std::sync::Arc;
-
 use ndarray::{Array2, ArrayViewMut1, Axis, Slice};
-use rten::{Model, ModelOptions, RunOptions, Value, op_registry};
-use rten_tensor::{NdTensor, NdTensorView};
 
-use container::{Container, Head, Table};
+use container::{Container, Head as HeadKind, Table};
+use semblance_encoder::Encoder;
+pub use semblance_encoder::Workspace;
 
 /// Why a model does not load or run.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +27,6 @@ pub enum ModelError {
     /// The header is not the JSON expected.
     #[error("model header does not parse")]
     Header(#[source] serde_json::Error),
-    /// The graph does not load.
-    #[error("model graph does not load")]
-    Graph(#[source] Box<rten::LoadError>),
     /// The model has another head than the call needs.
     #[error("model has another head than asked for")]
     WrongHead,
@@ -42,43 +36,26 @@ pub enum ModelError {
         /// What does not fit.
         what: &'static str,
     },
-    /// The run itself failed.
-    #[error("model does not run")]
-    Run(#[source] Box<rten::RunError>),
-    /// The output has an unexpected type or shape.
-    #[error("model gave an unexpected output")]
-    Output,
 }
 
-/// The threads one caller at a time runs a model on.
-#[derive(Debug, Clone)]
-pub struct Threads(Arc<rten::ThreadPool>);
-
-impl Threads {
-    /// `count` threads, at least one. One thread a call gives the best throughput when calls come in parallel.
-    pub fn new(count: usize) -> Self {
-        Self(Arc::new(rten::ThreadPool::with_num_threads(count.max(1))))
-    }
-}
-
-/// What a loaded model keeps of its weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Packing {
-    /// The weights alone, arranged anew in every call: 43 MB.
-    Lean,
-    /// A second copy as the multiplication wants it: 86 MB, and about 3 ms less a call.
-    Fast,
+/// What turns hidden states into one number.
+#[derive(Debug)]
+struct Head {
+    /// For the first token's state, then for the mean of all.
+    weights: Vec<f32>,
+    bias: f32,
 }
 
 /// A loaded encoder.
 pub struct BertModel {
-    graph: Model,
     words: Table,
     positions: Array2<f32>,
     types: Array2<f32>,
+    encoder: Encoder,
+    /// `None`: the states are what is wanted.
+    head: Option<Head>,
     name: String,
     digest: String,
-    head: Head,
 }
 
 impl std::fmt::Debug for BertModel {
@@ -91,25 +68,23 @@ impl BertModel {
     /// Loads a file that `models/export.py` wrote.
     ///
     /// # Errors
-    /// When the bytes are not such a file or its graph does not load.
-    pub fn load(bytes: &'static [u8], packing: Packing) -> Result<Self, ModelError> {
+    /// When the bytes are not such a file or its weights do not fit each other.
+    pub fn load(bytes: &'static [u8]) -> Result<Self, ModelError> {
         let file = Container::parse(bytes)?;
-        let weights = file.unpacked_weights()?;
-        let operators =
-            op_registry!(Add, Concat, Gelu, LayerNormalization, MatMul, ReduceMean, Reshape, Slice, Softmax, Transpose);
-        let graph = ModelOptions::with_ops(operators)
-            .external_data("weights.data", weights)
-            .prepack_weights(packing == Packing::Fast)
-            .load_static_slice(file.graph()?)
-            .map_err(|error| ModelError::Graph(Box::new(error)))?;
+        let hidden = file.header.hidden;
+        let layers = (0..file.layers()?).map(|number| file.layer(number)).collect::<Result<Vec<_>, _>>()?;
+        let encoder = Encoder::new(hidden, file.norm("embedded")?, layers);
         Ok(Self {
             words: file.words()?,
             positions: file.positions()?,
             types: file.types()?,
-            head: file.header.head,
+            encoder: encoder.ok_or(ModelError::Malformed { what: "its layers do not fit each other" })?,
+            head: match file.header.head {
+                HeadKind::Hidden => None,
+                HeadKind::Logit => Some(Head::of(&file, hidden)?),
+            },
             name: file.header.name,
             digest: file.header.digest,
-            graph,
         })
     }
 
@@ -138,43 +113,31 @@ impl BertModel {
     ///
     /// # Errors
     /// When the tokens do not fit the model, or it has a head.
-    pub fn hidden_states(&self, ids: &[u32], types: &[u8], threads: &Threads) -> Result<Array2<f32>, ModelError> {
-        if self.head != Head::Hidden {
+    pub fn hidden_states(&self, ids: &[u32], types: &[u8], work: &mut Workspace) -> Result<Array2<f32>, ModelError> {
+        if self.head.is_some() {
             return Err(ModelError::WrongHead);
         }
-        let output = self.run(ids, types, threads)?;
-        Array2::from_shape_vec((ids.len(), self.hidden()), output).map_err(|_| ModelError::Output)
+        self.states(ids, types, work)
     }
 
     /// The head's one number, for models that have a head. `types` as in [`hidden_states`](Self::hidden_states).
     ///
     /// # Errors
     /// When the tokens do not fit the model, or it has no head.
-    pub fn logit(&self, ids: &[u32], types: &[u8], threads: &Threads) -> Result<f32, ModelError> {
-        if self.head != Head::Logit {
-            return Err(ModelError::WrongHead);
-        }
-        match self.run(ids, types, threads)?.as_slice() {
-            [logit] => Ok(*logit),
-            _ => Err(ModelError::Output),
-        }
+    pub fn logit(&self, ids: &[u32], types: &[u8], work: &mut Workspace) -> Result<f32, ModelError> {
+        let head = self.head.as_ref().ok_or(ModelError::WrongHead)?;
+        let states = self.states(ids, types, work)?;
+        let mean = states.mean_axis(Axis(0)).into_iter().flatten();
+        let pooled = states.row(0).into_iter().copied().chain(mean);
+        Ok(pooled.zip(&head.weights).map(|(state, weight)| state * weight).sum::<f32>() + head.bias)
     }
 
-    fn run(&self, ids: &[u32], types: &[u8], threads: &Threads) -> Result<Vec<f32>, ModelError> {
-        let (&[input], &[output]) = (self.graph.input_ids(), self.graph.output_ids()) else {
-            return Err(ModelError::Malformed { what: "the graph has not one input and one output" });
-        };
-        let summed = self.summed(ids, types)?;
-        let summed = summed.as_slice().ok_or(ModelError::Output)?;
-        let view = NdTensorView::from_data([ids.len(), self.hidden()], summed);
-        let options = RunOptions::default().with_thread_pool(Some(Arc::clone(&threads.0)));
-        let [value] = self
-            .graph
-            .run_n(vec![(input, view.into())], [output], Some(options))
-            .map_err(|error| ModelError::Run(Box::new(error)))?;
-        let Value::FloatTensor(tensor) = value else { return Err(ModelError::Output) };
-        let tensor: NdTensor<f32, 2> = tensor.try_into().map_err(|_| ModelError::Output)?;
-        Ok(tensor.into_data())
+    fn states(&self, ids: &[u32], types: &[u8], work: &mut Workspace) -> Result<Array2<f32>, ModelError> {
+        let mut states = self.summed(ids, types)?;
+        if let Some(states) = states.as_slice_mut() {
+            self.encoder.run(states, work);
+        }
+        Ok(states)
     }
 
     /// The network's input: word, position and type vector of each token, added up.
@@ -203,6 +166,16 @@ impl BertModel {
             *value += f32::from(code.cast_signed()) * scale;
         }
         Ok(())
+    }
+}
+
+impl Head {
+    fn of(file: &Container, hidden: usize) -> Result<Self, ModelError> {
+        let (weights, bias) = (file.plain("head.weight")?, file.plain("head.bias")?);
+        match bias.as_slice() {
+            [bias] if weights.len() == 2 * hidden => Ok(Self { weights, bias: *bias }),
+            _ => Err(ModelError::Malformed { what: "its head does not fit its states" }),
+        }
     }
 }
 

@@ -37,8 +37,9 @@ use crate::{
     similarity::Embedding,
 };
 
-/// Requests between two words of progress, and looked ahead at for pairs to verify.
-const STEP: usize = 1024;
+/// Requests between two words of progress, and looked ahead at for pairs to verify: few, since what they store themselves
+/// is not foreseen.
+const STEP: usize = 128;
 
 /// What a simulation is made of.
 #[derive(Debug, Clone)]

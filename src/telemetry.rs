@@ -8,7 +8,8 @@ use std::io::{self, IsTerminal};
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
-    fmt::{self, MakeWriter},
+    field::MakeExt,
+    fmt::{self, MakeWriter, format::debug_fn},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
@@ -95,7 +96,16 @@ where
 {
     let filter = filter(&config.level)?;
     let layer = match config.format {
-        LogFormat::Text => fmt::layer().with_writer(writer).with_ansi(color).with_target(false).boxed(),
+        LogFormat::Text if color => fmt::layer().with_writer(writer).with_target(false).boxed(),
+        LogFormat::Text => {
+            // Without the styles that every field has otherwise, also where they come to nothing: half of a line's cost.
+            let fields = debug_fn(|to, field, value| match field.name() {
+                "message" => write!(to, "{value:?}"),
+                name => write!(to, "{name}={value:?}"),
+            });
+            let layer = fmt::layer().fmt_fields(fields.delimited(" "));
+            layer.with_writer(writer).with_ansi(false).with_target(false).boxed()
+        }
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_ansi(false).with_writer(writer).boxed(),
     };
     Ok(Registry::default().with(layer.with_filter(filter)))
@@ -266,8 +276,12 @@ mod tests {
     fn text_has_colours_only_when_told() {
         let config = LogConfig::default();
         let write = || request_event(&facts(Outcome::Miss(MissReason::Empty)));
-        assert!(!logged(&config, false, write).contains('\u{1b}'));
-        assert!(logged(&config, true, write).contains('\u{1b}'));
+        let plain = logged(&config, false, write);
+        let coloured = logged(&config, true, write);
+        assert!(coloured.contains('\u{1b}'));
+        let told = plain.split_once("INFO ").unwrap().1;
+        assert!(told.starts_with("request request_id=\"r1\" family=\"chat\" model=\"gpt-4o-mini\" category="), "{plain}");
+        assert!(told.ends_with("output_tokens=20 saved=false\n"), "{plain}");
     }
 
     #[test]

@@ -58,7 +58,7 @@ async fn explain_pair(args: &Args, cached: &str) -> anyhow::Result<Explanation> 
     let set =
         set.map_err(|problems| anyhow!("the policies have problems; run `semblance check`: {}", problems.len()))?;
     let config = super::serve::usable(Config::defaults())?;
-    let embedder = MiniLm::load(1, PoolSettings::default())?;
+    let embedder = MiniLm::load(PoolSettings::default())?;
     let mut examples = Vec::new();
     for (category, text) in set.example_texts() {
         examples.push((category.to_owned(), text.to_owned(), embedder.embed(text).await?));

@@ -13,7 +13,7 @@ use super::{
     pool::{Fault, Pool, PoolError, PoolSettings},
 };
 use crate::{
-    model::{BertModel, Packing, Threads, wordpiece},
+    model::{BertModel, Workspace, wordpiece},
     similarity::Embedding,
 };
 
@@ -39,19 +39,18 @@ type Answer = Result<Embedding, EmbedError>;
 struct NoDirection;
 
 impl MiniLm {
-    /// Loads the model, runs it once and starts the pool. `threads` is per call, on top of `settings.workers` calls at
-    /// a time; 1 gives the best throughput. Blocks for some tens of milliseconds.
+    /// Loads the model, runs it once and starts the pool. Blocks for some tens of milliseconds.
     ///
     /// # Errors
     /// When the model does not load or run, or a thread does not start.
-    pub fn load(threads: usize, settings: PoolSettings) -> Result<Self, EmbedError> {
-        let model = Arc::new(BertModel::load(FILE, Packing::Fast).map_err(|error| EmbedError::failed(&error))?);
-        let first = embed(&model, &Threads::new(threads), "ready");
+    pub fn load(settings: PoolSettings) -> Result<Self, EmbedError> {
+        let model = Arc::new(BertModel::load(FILE).map_err(|error| EmbedError::failed(&error))?);
+        let first = embed(&model, &mut Workspace::default(), "ready");
         let dimensions = first.map_err(|fault| EmbedError::failed(&*fault))??.dimensions();
         let fingerprint = fingerprint(&model);
         let pool = Pool::start("embed", settings, move || {
-            let (model, threads) = (Arc::clone(&model), Threads::new(threads));
-            move |text: String| embed(&model, &threads, &text)
+            let (model, mut work) = (Arc::clone(&model), Workspace::default());
+            move |text: String| embed(&model, &mut work, &text)
         });
         Ok(Self { pool: pool.map_err(|error| EmbedError::failed(&error))?, fingerprint, dimensions })
     }
@@ -89,13 +88,13 @@ pub fn token_count(text: &str) -> usize {
     wordpiece::encode(text, usize::MAX).ids.len()
 }
 
-fn embed(model: &BertModel, threads: &Threads, text: &str) -> Result<Answer, Fault> {
+fn embed(model: &BertModel, work: &mut Workspace, text: &str) -> Result<Answer, Fault> {
     let window = model.window();
     let tokens = wordpiece::encode(text, window);
     if tokens.ids.len() > window {
         return Ok(Err(EmbedError::TooLong { tokens: tokens.ids.len(), window }));
     }
-    let states = model.hidden_states(&tokens.ids, &tokens.types, threads)?;
+    let states = model.hidden_states(&tokens.ids, &tokens.types, work)?;
     let mean = states.mean_axis(Axis(0)).ok_or(NoDirection)?;
     Ok(Ok(Embedding::normalised(mean.to_vec()).ok_or(NoDirection)?))
 }

@@ -538,7 +538,9 @@ impl Gateway {
             UpstreamBody::Whole(body) => call.family.and_then(|_| wire::model_of(body)),
             UpstreamBody::Stream(_) => None,
         };
-        let reach = if call.method.is_safe() { Vec::new() } else { self.reach(&call, model.as_deref()) };
+        // Few upstreams call groups out of date; how far that would reach is found out when one does.
+        let asker = (!call.method.is_safe()).then(|| (Call { body: Bytes::new(), ..call.clone() }, model.clone()));
+        let reach = || asker.map_or_else(Vec::new, |(call, model)| self.reach(&call, model.as_deref()));
         let Call { method, path_and_query, mut headers, holder, trace, .. } = call;
         let asked = method.clone();
         headers::prepare_for_upstream(&mut headers);
@@ -560,7 +562,7 @@ impl Gateway {
         match sent {
             Ok(response) => {
                 ticket.outcome = outcome;
-                self.heed_groups(&asked, &response, || reach).done().await;
+                self.heed_groups(&asked, &response, reach).done().await;
                 let mut headers = response.headers;
                 let facts = CacheFacts { fwd_status: Some(response.status), ..CacheFacts::default() };
                 append_cache_status(&mut headers, &cache_status(outcome, &facts));

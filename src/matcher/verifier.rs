@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use super::calibration::{Calibration, CalibrationError, PSame};
 use crate::{
     embed::pool::{Fault, Pool, PoolError, PoolSettings},
-    model::{BertModel, ModelError, Packing, Threads, wordpiece},
+    model::{BertModel, ModelError, Workspace, wordpiece},
 };
 
 static WEIGHTS: &[u8] = include_bytes!("../../models/verifier/verifier.bin");
@@ -107,15 +107,15 @@ impl MiniLmVerifier {
     /// When either does not load, or they were not made for each other.
     pub fn load(weights: &'static [u8], calibration: &str, settings: PoolSettings) -> Result<Self, LoadError> {
         let calibration = Calibration::parse(calibration)?;
-        let model = Arc::new(BertModel::load(weights, Packing::Lean)?);
+        let model = Arc::new(BertModel::load(weights)?);
         calibration.check(model.digest())?;
         let both = calibration.both_orders();
         let first = wordpiece::encode_pair("ready", "ready", model.window());
-        model.logit(&first.ids, &first.types, &Threads::new(1))?;
+        model.logit(&first.ids, &first.types, &mut Workspace::default())?;
         let fingerprint = format!("{}:{}", model.name(), model.digest().get(..16).unwrap_or_default());
         let pool = Pool::start("verify", settings, move || {
-            let (model, threads) = (Arc::clone(&model), Threads::new(1));
-            move |[cached, asked]: [String; 2]| logit(&model, &threads, (&cached, &asked), both)
+            let (model, mut work) = (Arc::clone(&model), Workspace::default());
+            move |[cached, asked]: [String; 2]| logit(&model, &mut work, (&cached, &asked), both)
         });
         Ok(Self { pool: pool.map_err(LoadError::Thread)?, calibration, fingerprint })
     }
@@ -136,20 +136,20 @@ impl Verifier for MiniLmVerifier {
     }
 }
 
-fn logit(model: &BertModel, threads: &Threads, pair: (&str, &str), both: bool) -> Result<Answer, Fault> {
-    let forward = match one_way(model, threads, pair)? {
+fn logit(model: &BertModel, work: &mut Workspace, pair: (&str, &str), both: bool) -> Result<Answer, Fault> {
+    let forward = match one_way(model, work, pair)? {
         Ok(logit) if both => logit,
         done => return Ok(done),
     };
-    Ok(one_way(model, threads, (pair.1, pair.0))?.map(|back| f32::midpoint(forward, back)))
+    Ok(one_way(model, work, (pair.1, pair.0))?.map(|back| f32::midpoint(forward, back)))
 }
 
-fn one_way(model: &BertModel, threads: &Threads, (first, second): (&str, &str)) -> Result<Answer, ModelError> {
+fn one_way(model: &BertModel, work: &mut Workspace, (first, second): (&str, &str)) -> Result<Answer, ModelError> {
     let window = model.window();
     let mut pair = wordpiece::encode_pair(first, second, window);
     if pair.ids.len() > window {
         return Ok(Err(VerifyError::TooLong { tokens: pair.ids.len(), window }));
     }
     marks::mark(&mut pair);
-    model.logit(&pair.ids, &pair.types, threads).map(Ok)
+    model.logit(&pair.ids, &pair.types, work).map(Ok)
 }

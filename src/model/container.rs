@@ -5,14 +5,22 @@
 
 use ndarray::Array2;
 
+use semblance_encoder::{Layer, Linear, Norm};
+
 use super::ModelError;
 
 const MAGIC: &[u8; 8] = b"SMBLBERT";
 const VERSION: u32 = 1;
 const ALIGN: usize = 64;
 const F32: usize = size_of::<f32>();
+/// Weights of the normalisation before the first layer.
+const OUTSIDE: usize = 2;
+/// Weights of a head.
+const OF_HEAD: usize = 2;
+/// Weights of a layer: six products with a weight and a bias each, two normalisations.
+const OF_LAYER: usize = 16;
 
-/// What the graph gives.
+/// What the model gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Head {
@@ -28,20 +36,12 @@ pub(super) struct Header {
     pub(super) name: String,
     pub(super) head: Head,
     pub(super) digest: String,
-    hidden: usize,
+    pub(super) hidden: usize,
     window: usize,
-    graph: Span,
-    unpacked: usize,
     words: Coded,
     positions: Plain,
     types: Plain,
     weights: Vec<Weight>,
-}
-
-#[derive(Debug, serde::Deserialize)]
-struct Span {
-    at: usize,
-    len: usize,
 }
 
 /// int8 rows with one scale a row.
@@ -59,12 +59,12 @@ struct Plain {
     values: usize,
 }
 
-/// A weight of the graph: `codes` and `scales` (one a column), or `values`.
+/// A weight: `codes` and `scales` (one a column), or `values`.
 #[derive(Debug, serde::Deserialize)]
 struct Weight {
+    name: String,
     rows: usize,
     cols: usize,
-    to: usize,
     #[serde(flatten)]
     stored: Stored,
 }
@@ -116,11 +116,6 @@ impl Container {
         Ok(Self { header, payload })
     }
 
-    /// The ONNX graph.
-    pub(super) fn graph(&self) -> Result<&'static [u8], ModelError> {
-        self.block(self.header.graph.at, self.header.graph.len)
-    }
-
     /// The word table.
     pub(super) fn words(&self) -> Result<Table, ModelError> {
         let Coded { rows, codes, scales } = self.header.words;
@@ -142,23 +137,58 @@ impl Container {
         self.table(&self.header.types)
     }
 
-    /// The fp32 weights of the graph in one buffer, placed as its external data says.
-    pub(super) fn unpacked_weights(&self) -> Result<Vec<u8>, ModelError> {
-        let mut buffer = vec![0u8; self.header.unpacked];
-        for weight in &self.header.weights {
-            let count = product(weight.rows, weight.cols)?;
-            let end = weight.to.checked_add(product(count, F32)?);
-            let target = end.and_then(|end| buffer.get_mut(weight.to..end));
-            let target = present(target, "a weight lies outside the buffer")?;
-            match weight.stored {
-                Stored::Plain { values } => target.copy_from_slice(self.block(values, product(count, F32)?)?),
-                Stored::Coded { codes, scales } => {
-                    let scales = self.floats(scales, weight.cols)?;
-                    unpack(self.block(codes, count)?, &scales, target);
-                }
-            }
-        }
-        Ok(buffer)
+    /// How many layers there are, when every weight belongs to one of them or to what every model has.
+    pub(super) fn layers(&self) -> Result<usize, ModelError> {
+        let others = match self.header.head {
+            Head::Hidden => OUTSIDE,
+            Head::Logit => OUTSIDE + OF_HEAD,
+        };
+        let inside = self.header.weights.len().checked_sub(others).filter(|inside| inside.is_multiple_of(OF_LAYER));
+        present(inside, "it has too many weights or too few").map(|inside| inside / OF_LAYER)
+    }
+
+    /// Every weight of one layer.
+    pub(super) fn layer(&self, number: usize) -> Result<Layer, ModelError> {
+        let linear = |name: &str| self.linear(&layer(number, name));
+        let norm = |name: &str| self.norm(&layer(number, name));
+        Ok(Layer {
+            query: linear("query")?,
+            key: linear("key")?,
+            value: linear("value")?,
+            attended: linear("attended")?,
+            attended_norm: norm("attended.norm")?,
+            inner: linear("inner")?,
+            outer: linear("outer")?,
+            norm: norm("norm")?,
+        })
+    }
+
+    /// A normalisation: `name.gain` and `name.shift`.
+    pub(super) fn norm(&self, name: &str) -> Result<Norm, ModelError> {
+        Ok(Norm { gain: self.plain(&format!("{name}.gain"))?, shift: self.plain(&format!("{name}.shift"))? })
+    }
+
+    fn linear(&self, name: &str) -> Result<Linear, ModelError> {
+        let weight = self.weight(&format!("{name}.weight"))?;
+        let Stored::Coded { codes, scales } = weight.stored else {
+            return Err(ModelError::Malformed { what: "a matrix has no codes" });
+        };
+        let codes = self.block(codes, product(weight.rows, weight.cols)?)?;
+        let scales = self.floats(scales, weight.cols)?;
+        present(Linear::new(codes, scales, self.plain(&format!("{name}.bias"))?), "a layer's sizes do not fit")
+    }
+
+    /// A weight that is stored as it is.
+    pub(super) fn plain(&self, name: &str) -> Result<Vec<f32>, ModelError> {
+        let weight = self.weight(name)?;
+        let Stored::Plain { values } = weight.stored else {
+            return Err(ModelError::Malformed { what: "a vector is coded" });
+        };
+        self.floats(values, product(weight.rows, weight.cols)?)
+    }
+
+    fn weight(&self, name: &str) -> Result<&Weight, ModelError> {
+        present(self.header.weights.iter().find(|weight| weight.name == name), "a weight is missing")
     }
 
     fn table(&self, plain: &Plain) -> Result<Array2<f32>, ModelError> {
@@ -187,12 +217,6 @@ fn product(a: usize, b: usize) -> Result<usize, ModelError> {
     present(a.checked_mul(b), "a size overflows")
 }
 
-/// Writes code times its column's scale, for each code, as fp32 bytes.
-fn unpack(codes: &[u8], scales: &[f32], target: &mut [u8]) {
-    let (target, _) = target.as_chunks_mut::<F32>();
-    for (codes, target) in codes.chunks_exact(scales.len().max(1)).zip(target.chunks_exact_mut(scales.len().max(1))) {
-        for ((code, scale), value) in codes.iter().zip(scales).zip(target) {
-            *value = (f32::from(code.cast_signed()) * scale).to_ne_bytes();
-        }
-    }
+fn layer(number: usize, name: &str) -> String {
+    format!("encoder.layer.{number}.{name}")
 }

@@ -99,6 +99,22 @@ pub(super) struct Spelling {
 struct Known {
     word: Box<str>,
     skeleton: String,
+    letters: Letters,
+}
+
+/// Which letters a word holds, several of them to a bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Letters(u32);
+
+impl Letters {
+    fn of(word: &str) -> Self {
+        Self(word.bytes().fold(0, |letters, byte| letters | 1 << (byte & 31)))
+    }
+
+    /// Typing errors between two words with these letters, at least: one error brings one letter and takes one.
+    fn least_errors(self, other: Self) -> usize {
+        (self.0 & !other.0).count_ones().max((other.0 & !self.0).count_ones()) as usize
+    }
 }
 
 impl Spelling {
@@ -110,7 +126,7 @@ impl Spelling {
     pub(super) fn add_word(&mut self, word: &str) {
         let word = fold(word);
         if let Some(initial) = word.chars().next() {
-            let known = Known { skeleton: skeleton(&word), word: Box::from(word) };
+            let known = Known { skeleton: skeleton(&word), letters: Letters::of(&word), word: Box::from(word) };
             self.correct.insert(known.word.clone());
             self.by_initial.entry(initial).or_default().push(known);
         }
@@ -141,12 +157,12 @@ impl Spelling {
         if self.correct.contains(typed) || typed.len() + 1 < SHORTEST {
             return None;
         }
-        let bones = skeleton(typed);
-        candidates.iter().find(|known| misspells(typed, &bones, known)).map(|known| &*known.word)
+        let (bones, letters) = (skeleton(typed), Letters::of(typed));
+        candidates.iter().find(|known| misspells((typed, &bones, letters), known)).map(|known| &*known.word)
     }
 }
 
-fn misspells(typed: &str, bones: &str, known: &Known) -> bool {
+fn misspells((typed, bones, letters): (&str, &str, Letters), known: &Known) -> bool {
     let word = &*known.word;
     // An inflection is another word, not an error: "balanced" is not "balance".
     if word.len() < SHORTEST || typed.starts_with(word) {
@@ -154,7 +170,9 @@ fn misspells(typed: &str, bones: &str, known: &Known) -> bool {
     }
     let allowed = if word.len() >= LONG { 2 } else { 1 };
     (bones.len() >= CONSONANTS && bones == known.skeleton)
-        || (typed.len().abs_diff(word.len()) <= allowed && typing_errors(typed, word) <= allowed)
+        || (typed.len().abs_diff(word.len()) <= allowed
+            && (letters.least_errors(known.letters) <= allowed || !typed.is_ascii() || !word.is_ascii())
+            && typing_errors(typed, word) <= allowed)
 }
 
 /// The first letter and the consonants after it, doubled ones once: what is left of a word typed in a hurry.
@@ -212,6 +230,14 @@ mod tests {
         assert_eq!(read("rslts avialable").as_deref(), Some("results available"));
         assert_eq!(read("accoun balanc").as_deref(), Some("account balance"));
         assert_eq!(read("avlbl blnce").as_deref(), Some("available balance"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn words_never_have_fewer_errors_between_them_than_their_letters_tell(a in "[a-z0-9']{0,10}", b in "[a-z0-9']{0,10}") {
+            let least = Letters::of(&a).least_errors(Letters::of(&b));
+            proptest::prop_assert!(least <= typing_errors(&a, &b), "{a} {b}");
+        }
     }
 
     #[test]
