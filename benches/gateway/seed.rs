@@ -28,7 +28,7 @@ pub(crate) fn store(entries: usize) -> anyhow::Result<tempfile::TempDir> {
 }
 
 async fn fill(dir: &std::path::Path, entries: usize) -> anyhow::Result<()> {
-    let embedder = MiniLm::load(1, PoolSettings { workers: 1, ..PoolSettings::default() })?;
+    let embedder = MiniLm::load(PoolSettings { workers: 1, ..PoolSettings::default() })?;
     let store = SqliteStore::open(dir, StoreSettings::default())?;
     let mut seeder = Seeder {
         scope: Scope::derive(&ScopeParts {

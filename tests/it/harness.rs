@@ -64,7 +64,7 @@ impl SharedMiniLm {
         static MODEL: OnceLock<Arc<SharedMiniLm>> = OnceLock::new();
         Arc::clone(
             MODEL
-                .get_or_init(|| Arc::new(Self { model: MiniLm::load(1, patient()).unwrap(), known: Mutex::default() })),
+                .get_or_init(|| Arc::new(Self { model: MiniLm::load(patient()).unwrap(), known: Mutex::default() })),
         )
     }
 }
