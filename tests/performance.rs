@@ -1,6 +1,7 @@
 //! What the performance report calls met, short, better and worse.
 
 #![expect(dead_code, reason = "the report itself uses the rest")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../benches/performance/figures.rs"]
 mod figures;
