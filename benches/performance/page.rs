@@ -6,7 +6,7 @@ use crate::{
     options::Options,
     print::{figure, limit},
     rows::{File, Judged, Row},
-    verdict::{Change, Kind, Standing, by_part, judged, part, standing},
+    verdict::{Change, Kind, Standing, by_part, judged, standing},
 };
 
 /// The look that the program's own reports have.
@@ -109,9 +109,9 @@ fn plots(rows: &[Row]) -> String {
         .into_iter()
         .map(|(title, points)| drawn(&title, &plot::throughput(&title, &points)))
         .collect();
-    let waits: Vec<&Row> = rows.iter().filter(|row| row.unit == "us" && row.reference.is_some()).collect();
+    let waits = rows.iter().filter(|row| row.unit == "us" && row.reference.is_some());
     let parts: String =
-        by_kind(&waits).into_iter().map(|(title, rows)| drawn(title, &plot::waits(title, &rows))).collect();
+        by_part(waits).into_iter().map(|(title, rows)| drawn(title, &plot::waits(title, &rows))).collect();
     let section = |heading: &str, note: &str, figures: &str| {
         if figures.is_empty() {
             return String::new();
@@ -124,18 +124,6 @@ fn plots(rows: &[Row]) -> String {
             "Dot: the median; line: up to the 99th percentile; ring: the reference. Logarithmic.",
             &parts,
         )
-}
-
-/// The same parts as the tables.
-fn by_kind<'r>(rows: &[&'r Row]) -> Vec<(&'static str, Vec<&'r Row>)> {
-    let mut kinds: Vec<(&'static str, Vec<&Row>)> = Vec::new();
-    for &row in rows {
-        match kinds.iter_mut().find(|(name, _)| *name == part(row)) {
-            Some((_, rows)) => rows.push(row),
-            None => kinds.push((part(row), vec![row])),
-        }
-    }
-    kinds
 }
 
 fn drawn(caption: &str, drawing: &str) -> String {

@@ -124,28 +124,29 @@ fn reach([low, high]: [f64; 2], median: f64, up: bool) -> f64 {
     (if up { high - median } else { median - low }).max(0.0)
 }
 
-/// The part of the report that a row stands in, by how its id begins.
-pub(crate) fn part(row: &Row) -> &'static str {
-    const PARTS: &[(&str, &str)] = &[
-        ("pass-through", "Pass-through"),
-        ("exact-hit", "Exact hits"),
-        ("stream-hit", "Hits as streams"),
-        ("semantic-hit", "Hits by meaning"),
-        ("alias-hit", "Hits by meaning"),
-        ("miss", "Misses"),
-        ("start", "Start and memory"),
-        ("memory", "Start and memory"),
-        ("micro", "Parts on their own"),
-    ];
-    PARTS.iter().find(|(prefix, _)| row.id.starts_with(prefix)).map_or("Index and storage", |(_, part)| part)
-}
+/// The parts of the report in their order, by how the ids of their rows begin; the last takes all others.
+const PARTS: &[(&str, &str)] = &[
+    ("exact-hit", "Exact hits"),
+    ("stream-hit", "Hits as streams"),
+    ("semantic-hit", "Hits by meaning"),
+    ("alias-hit", "Hits by meaning"),
+    ("pass-through", "Pass-through"),
+    ("miss", "Misses"),
+    ("start", "Start and memory"),
+    ("memory", "Start and memory"),
+    ("micro", "Parts on their own"),
+    ("", "Index and storage"),
+];
 
-/// Puts the rows of a part together, and the parts into their order.
-pub(crate) fn by_part(rows: &[Row]) -> Vec<(&'static str, Vec<&Row>)> {
+/// The rows of each part, in order.
+pub(crate) fn by_part<'r>(rows: impl IntoIterator<Item = &'r Row>) -> Vec<(&'static str, Vec<&'r Row>)> {
+    let place = |row: &Row| PARTS.iter().position(|(prefix, _)| row.id.starts_with(prefix)).unwrap_or(PARTS.len());
+    let mut placed: Vec<(usize, &Row)> = rows.into_iter().map(|row| (place(row), row)).collect();
+    placed.sort_by_key(|(place, _)| *place);
     let mut parts: Vec<(&'static str, Vec<&Row>)> = Vec::new();
-    for row in rows {
-        let name = part(row);
-        match parts.iter_mut().find(|(known, _)| *known == name) {
+    for (place, row) in placed {
+        let name = PARTS.get(place).map_or("", |(_, name)| *name);
+        match parts.last_mut().filter(|(known, _)| *known == name) {
             Some((_, rows)) => rows.push(row),
             None => parts.push((name, vec![row])),
         }
