@@ -85,10 +85,15 @@ fn report(options: &Options) -> anyhow::Result<bool> {
         .map(|measure| measure(options))
         .collect::<anyhow::Result<Vec<_>>>()?
         .concat();
-    for file in &options.merge {
-        add_missing(&mut rows, File::read(file)?.rows);
+    let machine = rows::machine();
+    for path in &options.merge {
+        let merged = File::read(path)?;
+        if merged.machine != machine {
+            print::line(&format!("{} was measured elsewhere ({})", path.display(), merged.machine));
+        }
+        add_missing(&mut rows, merged.rows);
     }
-    let file = File { machine: rows::machine(), rows };
+    let file = File { machine, rows };
     let baseline = options.baseline.exists().then(|| File::read(&options.baseline)).transpose()?;
     let changes = baseline.as_ref().map(|baseline| verdict::changes(&file, baseline)).unwrap_or_default();
     print::table(&file.rows);
@@ -100,7 +105,7 @@ fn report(options: &Options) -> anyhow::Result<bool> {
         save(options, &file, baseline)?;
     }
     let short = file.rows.iter().filter(|row| verdict::standing(row) == Standing::Short).count();
-    print::line(&format!("{short} bars missed"));
+    print::line(&format!("bars missed: {short}"));
     Ok(short == 0 || !options.strict)
 }
 

@@ -127,6 +127,11 @@ impl Options {
         self.sections.contains(&section)
     }
 
+    /// Whether anything is measured at all.
+    pub(crate) const fn measures(&self) -> bool {
+        !self.sections.is_empty()
+    }
+
     /// Says on standard error what is going on.
     pub(crate) fn tell(&self, what: &str) {
         let _ = writeln!(std::io::stderr(), "measuring: {what}");

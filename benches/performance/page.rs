@@ -56,7 +56,11 @@ fn summary(options: &Options, file: &File, changes: &[Change]) -> String {
         .iter()
         .map(|(name, value, detail)| format!("<div class=\"tile\"><h2>{name}</h2><b>{value}</b><p>{detail}</p></div>"))
         .collect();
-    let rounds = format!("{} rounds of {} s", options.rounds, options.time.as_secs_f64());
+    let rounds = if options.measures() {
+        format!("{} rounds of {} s", options.rounds, options.time.as_secs_f64())
+    } else {
+        "merged from other reports".to_owned()
+    };
     let quick = if options.quick { " <span class=\"missed\">Too short to mean anything.</span>" } else { "" };
     format!(
         "<p class=\"meta\">{}; {rounds}.{quick}</p><section class=\"tiles\">{tiles}</section>",
