@@ -15,6 +15,8 @@ use crate::{gateway::Killed, process};
 
 /// Longer silence is a failure.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Reasons that name a part of the gateway that failed, was too busy or had been switched off.
+const FAILURES: [&str; 5] = ["embedder-down", "verifier-down", "cache-error", "tripped", "overloaded"];
 /// Numbers questions that nobody asked before, all of one length.
 static NEXT: AtomicU64 = AtomicU64::new(1000);
 
@@ -153,7 +155,7 @@ pub(crate) fn drive(driven: &Driven<'_>, connections: usize, time: Duration) -> 
     let start = Instant::now();
     let parts: Vec<anyhow::Result<Vec<f64>>> = thread::scope(|scope| {
         let running: Vec<_> =
-            clients.into_iter().map(|client| scope.spawn(move || client.repeat(kind, start + time))).collect();
+            clients.into_iter().map(|client| scope.spawn(move || client.repeat(driven, start + time))).collect();
         running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| bail!("a client panicked"))).collect()
     });
     let taken = start.elapsed().as_secs_f64();
@@ -171,6 +173,8 @@ pub(crate) struct Response {
     outcome: String,
     /// Whether `cache-status` says that a wording was known already.
     via_alias: bool,
+    /// The part of the gateway that `cache-status` says was out of order: what it did then is not what is measured.
+    failed: Option<&'static str>,
     /// Bytes, head included.
     length: usize,
     /// Microseconds to the first byte read,
@@ -180,8 +184,9 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// Fails unless it is a success with this outcome.
+    /// Fails unless this is the outcome, and everything that had a say in it was in order.
     pub(crate) fn was(&self, outcome: &str) -> anyhow::Result<()> {
+        ensure!(self.failed.is_none(), "the gateway did without: {}", self.failed.unwrap_or_default());
         ensure!(self.outcome == outcome, "the outcome is {:?} and not {outcome:?}", self.outcome);
         Ok(())
     }
@@ -210,14 +215,17 @@ impl Client {
         Ok(Self { stream, buffer: vec![0; 64 * 1024] })
     }
 
-    fn repeat(mut self, kind: Kind, until: Instant) -> anyhow::Result<Vec<f64>> {
+    fn repeat(mut self, driven: &Driven<'_>, until: Instant) -> anyhow::Result<Vec<f64>> {
+        let Driven { kind, outcome, .. } = *driven;
         let mut request = kind.request();
         let mut micros = Vec::with_capacity(1 << 14);
         loop {
             if kind == Kind::New {
                 request = kind.request();
             }
-            micros.push(self.ask(&request)?.last_byte);
+            let response = self.ask(&request)?;
+            response.was(outcome)?;
+            micros.push(response.last_byte);
             if Instant::now() >= until {
                 return Ok(micros);
             }
@@ -260,7 +268,7 @@ fn whole(bytes: &[u8]) -> anyhow::Result<Option<Response>> {
     let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let (head, start) = (std::str::from_utf8(&bytes[..head])?, head + 4);
     let status = head.get(9..12).context("no status line")?.parse()?;
-    let (mut length, mut outcome, mut via_alias) = (None, String::new(), false);
+    let (mut length, mut outcome, mut via_alias, mut failed) = (None, String::new(), false, None);
     for line in head.lines().skip(1) {
         let (name, value) = line.split_once(':').context("no header line")?;
         match name {
@@ -268,11 +276,22 @@ fn whole(bytes: &[u8]) -> anyhow::Result<Option<Response>> {
             "transfer-encoding" if bytes.ends_with(b"\r\n0\r\n\r\n") => length = Some(bytes.len()),
             "transfer-encoding" => return Ok(None),
             "x-semblance-cache" => value.trim().clone_into(&mut outcome),
-            "cache-status" => via_alias = value.contains("detail=alias"),
+            "cache-status" => {
+                via_alias = value.contains("detail=alias");
+                failed = FAILURES.into_iter().find(|failure| value.contains(failure));
+            }
             _ => {}
         }
     }
     let length = length.context("a response without a length")?;
     let (first_byte, last_byte) = (0.0, 0.0);
-    Ok((bytes.len() >= length).then_some(Response { status, outcome, via_alias, length, first_byte, last_byte }))
+    Ok((bytes.len() >= length).then_some(Response {
+        status,
+        outcome,
+        via_alias,
+        failed,
+        length,
+        first_byte,
+        last_byte,
+    }))
 }
