@@ -48,7 +48,7 @@ pub(crate) struct Gateway {
     pub(crate) started: Instant,
     /// Its working directory: the log, and the database unless that was given.
     pub(crate) dir: tempfile::TempDir,
-    process: Killed,
+    pub(crate) process: Killed,
 }
 
 impl Gateway {

@@ -4,7 +4,7 @@ use anyhow::Context;
 use semblance::{
     clock::Clock,
     embed::{Embedder, minilm::MiniLm, pool::PoolSettings},
-    entry::Entry,
+    entry::{Entry, EntryId},
     key::{Fingerprint, Partition, Scope, ScopeParts},
     similarity::Embedding,
     store::{
@@ -30,19 +30,7 @@ pub(crate) fn store(entries: usize) -> anyhow::Result<tempfile::TempDir> {
 async fn fill(dir: &std::path::Path, entries: usize) -> anyhow::Result<()> {
     let embedder = MiniLm::load(PoolSettings { workers: 1, ..PoolSettings::default() })?;
     let store = SqliteStore::open(dir, StoreSettings::default())?;
-    let mut seeder = Seeder {
-        scope: Scope::derive(&ScopeParts {
-            principal: None,
-            tenant: "bench",
-            upstream: "http://127.0.0.1/v1",
-            organisation: &[],
-            namespace: "",
-        }),
-        embedder: embedder.fingerprint().to_owned(),
-        dimensions: embedder.dimensions(),
-        answer: Answer::new(Family::Chat, floor::answer(), None)?,
-        random: fastrand::Rng::with_seed(7),
-    };
+    let mut seeder = Seeder::new(embedder.fingerprint(), embedder.dimensions())?;
     for number in 0..entries {
         let entry = seeder.entry(store.next_id(), number).context("no vector")?;
         // Dropping the future does not take the write back; the flush waits for it.
@@ -55,7 +43,8 @@ async fn fill(dir: &std::path::Path, entries: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-struct Seeder {
+/// Makes entries of one partition, one question each.
+pub(crate) struct Seeder {
     scope: Scope,
     embedder: String,
     dimensions: usize,
@@ -64,7 +53,21 @@ struct Seeder {
 }
 
 impl Seeder {
-    fn entry(&mut self, id: semblance::entry::EntryId, number: usize) -> Option<Entry> {
+    /// A maker of entries whose vectors are an embedder's of this fingerprint.
+    pub(crate) fn new(embedder: &str, dimensions: usize) -> anyhow::Result<Self> {
+        let scope = Scope::derive(&ScopeParts {
+            principal: None,
+            tenant: "bench",
+            upstream: "http://127.0.0.1/v1",
+            organisation: &[],
+            namespace: "",
+        });
+        let answer = Answer::new(Family::Chat, floor::answer(), None)?;
+        Ok(Self { scope, embedder: embedder.to_owned(), dimensions, answer, random: fastrand::Rng::with_seed(7) })
+    }
+
+    /// The entry of a question with this number; `None` when its vector came out as zero.
+    pub(crate) fn entry(&mut self, id: EntryId, number: usize) -> Option<Entry> {
         let question = format!("What does article {number} of the catalogue cost?");
         let partition = Partition::derive(&self.scope, Family::Chat.as_str(), b"bench");
         let vector = (0..self.dimensions).map(|_| self.random.f32() - 0.5).collect();
