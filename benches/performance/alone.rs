@@ -30,7 +30,7 @@ impl Models {
         let settings =
             PoolSettings { workers: 1, deadline: std::time::Duration::from_secs(60), ..PoolSettings::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (embedder, verifier) = (MiniLm::load(1, settings)?, MiniLmVerifier::shipped(settings)?);
+        let (embedder, verifier) = (MiniLm::load(settings)?, MiniLmVerifier::shipped(settings)?);
         Ok(Self { runtime, embedder, verifier })
     }
 

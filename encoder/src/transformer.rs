@@ -9,6 +9,8 @@ use crate::linear::{Linear, Scratch};
 
 /// Width of an attention head, the same in all models of this family.
 const HEAD: usize = 32;
+/// Values of the widest vector there is: rows of attention are filled up to it, so that no loop ends value by value.
+const LANES: usize = 16;
 /// Added to a variance before its root is taken.
 const EPSILON: f32 = 1e-12;
 
@@ -66,7 +68,7 @@ pub struct Workspace {
 /// What attention needs of one head.
 #[derive(Debug, Default)]
 struct Heads {
-    /// Keys, place by place.
+    /// Keys, place by place; each place's row filled up with zeros.
     turned: Vec<f32>,
     /// How much each token heeds each.
     shares: Vec<f32>,
@@ -162,18 +164,21 @@ impl SimdOp for Attention<'_> {
     fn eval<I: Isa>(self, isa: I) {
         let Self { queries, keys, values, mixed, heads: Heads { turned, shares }, hidden, at } = self;
         let tokens = queries.len() / hidden;
-        turned.resize(HEAD * tokens, 0.0);
+        let stride = tokens.next_multiple_of(LANES);
+        turned.clear();
+        turned.resize(HEAD * stride, 0.0);
         for (token, key) in keys.chunks_exact(hidden).enumerate() {
-            for (to, value) in turned[token..].iter_mut().step_by(tokens).zip(&key[at..at + HEAD]) {
+            for (to, value) in turned[token..].iter_mut().step_by(stride).zip(&key[at..at + HEAD]) {
                 *to = *value;
             }
         }
         for (query, mixed) in queries.chunks_exact(hidden).zip(mixed.chunks_exact_mut(hidden)) {
             shares.clear();
-            shares.resize(tokens, 0.0);
-            for (place, keys) in query[at..at + HEAD].iter().zip(turned.chunks_exact(tokens)) {
+            shares.resize(stride, 0.0);
+            for (place, keys) in query[at..at + HEAD].iter().zip(turned.chunks_exact(stride)) {
                 add_scaled(shares, *place, keys);
             }
+            let shares = &mut shares[..tokens];
             Softmax::new_mut(shares).eval(isa);
             let mixed = &mut mixed[at..at + HEAD];
             mixed.fill(0.0);
@@ -184,9 +189,12 @@ impl SimdOp for Attention<'_> {
     }
 }
 
+/// Both as long, in whole lanes.
 #[inline(always)]
 fn add_scaled(sums: &mut [f32], by: f32, values: &[f32]) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum += by * value;
+    for (sums, values) in sums.as_chunks_mut::<LANES>().0.iter_mut().zip(values.as_chunks::<LANES>().0) {
+        for (sum, value) in sums.iter_mut().zip(values) {
+            *sum += by * value;
+        }
     }
 }
