@@ -162,14 +162,18 @@ async fn decide(
     let traffic = shared.traffic;
     let total = traffic.events().len() as u64;
     let mut gathering = Gathering::new(traffic, setup.prices.clone());
+    let mut glances = Glances::default();
     for (step, events) in traffic.events().chunks(STEP).enumerate() {
         if cancel.load(Ordering::Relaxed) {
             return Err(SimulateError::Cancelled);
         }
         progress(Progress { stage: "deciding", done: (step * STEP) as u64, total });
-        let mut pairs = today.foresee(events, &mut shared);
-        pairs.extend(proposed.foresee(events, &mut shared));
-        verify_ahead(&shared, pairs, setup.parallel).await;
+        if glances.due() {
+            let mut pairs = today.foresee(events, &mut shared);
+            pairs.extend(proposed.foresee(events, &mut shared));
+            glances.saw(pairs.len());
+            verify_ahead(&shared, pairs, setup.parallel).await;
+        }
         for event in events {
             let now = today.decide(event, &mut shared).await;
             let then = proposed.decide(event, &mut shared).await;
@@ -181,6 +185,31 @@ async fn decide(
     }
     progress(Progress { stage: "deciding", done: total, total });
     Ok(gathering.finish())
+}
+
+/// When to look ahead: ever more seldom while there is little to see, since a look searches as much as a decision does.
+#[derive(Debug, Default)]
+struct Glances {
+    pause: usize,
+    left: usize,
+}
+
+impl Glances {
+    /// Pairs at least for which it is worth to look again at once.
+    const MANY: usize = 4;
+    /// Steps at most between two looks.
+    const LONGEST: usize = 15;
+
+    const fn due(&mut self) -> bool {
+        let due = self.left == 0;
+        self.left = self.left.saturating_sub(1);
+        due
+    }
+
+    fn saw(&mut self, pairs: usize) {
+        self.pause = if pairs < Self::MANY { (self.pause * 2 + 1).min(Self::LONGEST) } else { 0 };
+        self.left = self.pause;
+    }
 }
 
 /// Fills the verifier's memory, several pairs at a time: one after the other would leave a core idle.

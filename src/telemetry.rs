@@ -280,7 +280,10 @@ mod tests {
         let coloured = logged(&config, true, write);
         assert!(coloured.contains('\u{1b}'));
         let told = plain.split_once("INFO ").unwrap().1;
-        assert!(told.starts_with("request request_id=\"r1\" family=\"chat\" model=\"gpt-4o-mini\" category="), "{plain}");
+        assert!(
+            told.starts_with("request request_id=\"r1\" family=\"chat\" model=\"gpt-4o-mini\" category="),
+            "{plain}"
+        );
         assert!(told.ends_with("output_tokens=20 saved=false\n"), "{plain}");
     }
 

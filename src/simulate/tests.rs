@@ -151,3 +151,13 @@ async fn a_simulation_can_be_cancelled() {
     assert!(matches!(cancelled, Err(SimulateError::Cancelled)));
     tokio::time::sleep(Duration::ZERO).await;
 }
+
+#[test]
+fn looks_ahead_become_rare_while_there_is_nothing_to_see_and_frequent_when_there_is() {
+    let mut glances = super::Glances::default();
+    let mut steps = |pairs: usize| {
+        glances.saw(pairs);
+        (0..).position(|_| glances.due()).unwrap()
+    };
+    assert_eq!([steps(0), steps(0), steps(3), steps(0), steps(0), steps(4), steps(0)], [1, 3, 7, 15, 15, 0, 1]);
+}

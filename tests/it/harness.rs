@@ -63,8 +63,7 @@ impl SharedMiniLm {
     pub(crate) fn get() -> Arc<Self> {
         static MODEL: OnceLock<Arc<SharedMiniLm>> = OnceLock::new();
         Arc::clone(
-            MODEL
-                .get_or_init(|| Arc::new(Self { model: MiniLm::load(patient()).unwrap(), known: Mutex::default() })),
+            MODEL.get_or_init(|| Arc::new(Self { model: MiniLm::load(patient()).unwrap(), known: Mutex::default() })),
         )
     }
 }

@@ -48,9 +48,10 @@ async fn a_vector_does_not_depend_on_what_else_is_in_flight() {
 
 #[tokio::test]
 async fn the_window_is_exact_and_a_longer_text_is_an_error() {
-    let model = MiniLm::load(
-        PoolSettings { breaker: BreakerSettings { failures: 1, ..BreakerSettings::default() }, ..settings() },
-    )
+    let model = MiniLm::load(PoolSettings {
+        breaker: BreakerSettings { failures: 1, ..BreakerSettings::default() },
+        ..settings()
+    })
     .unwrap();
     let (fits, over) = ("word ".repeat(254), "word ".repeat(255));
     assert_eq!((token_count(&fits), token_count(&over)), (256, 257));
