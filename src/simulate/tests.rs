@@ -154,7 +154,7 @@ async fn a_simulation_can_be_cancelled() {
 
 #[test]
 fn looks_ahead_become_rare_while_there_is_nothing_to_see_and_frequent_when_there_is() {
-    let mut glances = super::Glances::default();
+    let mut glances = Glances::default();
     let mut steps = |pairs: usize| {
         glances.saw(pairs);
         (0..).position(|_| glances.due()).unwrap()
