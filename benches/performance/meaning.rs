@@ -103,8 +103,8 @@ impl Bench<'_> {
             if served.len() == wanted {
                 break;
             }
-            let is_new = self.ask(&pair.cached, header)?.is("miss");
-            let by_meaning = self.ask(&pair.asked, header)?.is("hit-semantic");
+            let is_new = self.ask(&pair.cached, header)?.is("miss")?;
+            let by_meaning = self.ask(&pair.asked, header)?.is("hit-semantic")?;
             // A wording is not remembered where that would loosen what its own category asks for.
             if is_new && by_meaning && self.ask(&pair.asked, header)?.via_alias() {
                 served.push(pair);

@@ -104,9 +104,12 @@ impl Processes {
     fn start(options: &Options) -> anyhow::Result<Self> {
         let upstream = Child::role("upstream")?;
         let to = upstream.address()?;
-        let start = |level| Gateway::start(None, Some(to), &["--log-level", level]);
+        // One after the other: each computes while it starts, and has to be done in time.
+        let start = |level| {
+            let gateway = Gateway::start(None, Some(to), &["--log-level", level])?;
+            gateway.wait_until_ready().map(|_| gateway)
+        };
         let (gateway, quiet, learning) = (start("info")?, start("warn")?, start("info")?);
-        [&gateway, &quiet, &learning].into_iter().try_for_each(|one| one.wait_until_ready().map(drop))?;
         let dir = tempfile::tempdir()?;
         let replayer = options.wants(Section::Stream).then(|| replayer(&gateway, &dir)).transpose()?;
         let (server, proxy) = (Child::role("server")?, Child::role(&format!("proxy={to}"))?);
