@@ -283,13 +283,5 @@ fn whole(bytes: &[u8]) -> anyhow::Result<Option<Response>> {
     }
     let length = length.context("a response without a length")?;
     let (first_byte, last_byte) = (0.0, 0.0);
-    Ok((bytes.len() >= length).then_some(Response {
-        status,
-        outcome,
-        via_alias,
-        failed,
-        length,
-        first_byte,
-        last_byte,
-    }))
+    Ok((bytes.len() >= length).then_some(Response { status, outcome, why, length, first_byte, last_byte }))
 }
