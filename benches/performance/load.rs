@@ -15,6 +15,10 @@ use crate::{gateway::Killed, process};
 
 /// Longer silence is a failure.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A gateway that learns for longer has failed to.
+const WARM: Duration = Duration::from_secs(60);
+/// Between two looks at whether it is warm.
+const POLL: Duration = Duration::from_millis(100);
 /// Reasons that name a part of the gateway that failed, was too busy, not yet there or had been switched off.
 const FAILURES: [&str; 6] = ["embedder-down", "verifier-down", "cache-error", "tripped", "overloaded", "warming"];
 /// Numbers questions that nobody asked before, all of one length.
@@ -163,6 +167,20 @@ pub(crate) fn drive(driven: &Driven<'_>, connections: usize, time: Duration) -> 
     let last_byte = Times::of(parts.into_iter().collect::<anyhow::Result<Vec<_>>>()?.concat());
     let rate = last_byte.len() as f64 / taken;
     Ok(Sample { last_byte, rate, processor })
+}
+
+/// Waits until a gateway tells categories by meaning: on a busy machine it gives up waiting and says that it is ready
+/// before that. False when that never comes.
+pub(crate) fn wait_until_warm(address: SocketAddr) -> anyhow::Result<bool> {
+    let until = Instant::now() + WARM;
+    let mut client = Client::connect(address)?;
+    while Instant::now() < until {
+        if client.ask(&Kind::New.request())?.outcome == "miss" {
+            return Ok(true);
+        }
+        thread::sleep(POLL);
+    }
+    Ok(false)
 }
 
 /// What the driver reads of a response.

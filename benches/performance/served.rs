@@ -105,11 +105,8 @@ impl Processes {
         let upstream = Child::role("upstream")?;
         let to = upstream.address()?;
         // One after the other: each computes while it starts, and has to be done in time.
-        let start = |level| {
-            let gateway = Gateway::start(None, Some(to), &["--log-level", level])?;
-            gateway.wait_until_ready().map(|_| gateway)
-        };
-        let (gateway, quiet, learning) = (start("info")?, start("warn")?, start("info")?);
+        let (gateway, quiet, learning) =
+            (process::warm(to, "info")?, process::warm(to, "warn")?, process::warm(to, "info")?);
         let dir = tempfile::tempdir()?;
         let replayer = options.wants(Section::Stream).then(|| replayer(&gateway, &dir)).transpose()?;
         let (server, proxy) = (Child::role("server")?, Child::role(&format!("proxy={to}"))?);
