@@ -15,8 +15,12 @@ use crate::{gateway::Killed, process};
 
 /// Longer silence is a failure.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Reasons that name a part of the gateway that failed, was too busy or had been switched off.
-const FAILURES: [&str; 5] = ["embedder-down", "verifier-down", "cache-error", "tripped", "overloaded"];
+/// A gateway that learns for longer has failed to.
+const WARM: Duration = Duration::from_secs(60);
+/// Between two looks at whether it is warm.
+const POLL: Duration = Duration::from_millis(100);
+/// Reasons that name a part of the gateway that failed, was too busy, not yet there or had been switched off.
+const FAILURES: [&str; 6] = ["embedder-down", "verifier-down", "cache-error", "tripped", "overloaded", "warming"];
 /// Numbers questions that nobody asked before, all of one length.
 static NEXT: AtomicU64 = AtomicU64::new(1000);
 
@@ -165,16 +169,28 @@ pub(crate) fn drive(driven: &Driven<'_>, connections: usize, time: Duration) -> 
     Ok(Sample { last_byte, rate, processor })
 }
 
+/// Waits until a gateway tells categories by meaning: on a busy machine it gives up waiting and says that it is ready
+/// before that. False when that never comes.
+pub(crate) fn wait_until_warm(address: SocketAddr) -> anyhow::Result<bool> {
+    let until = Instant::now() + WARM;
+    let mut client = Client::connect(address)?;
+    while Instant::now() < until {
+        if client.ask(&Kind::New.request())?.outcome == "miss" {
+            return Ok(true);
+        }
+        thread::sleep(POLL);
+    }
+    Ok(false)
+}
+
 /// What the driver reads of a response.
 #[derive(Debug)]
 pub(crate) struct Response {
     status: u16,
     /// `x-semblance-cache`, empty when absent.
     outcome: String,
-    /// Whether `cache-status` says that a wording was known already.
-    via_alias: bool,
-    /// The part of the gateway that `cache-status` says was out of order: what it did then is not what is measured.
-    failed: Option<&'static str>,
+    /// `cache-status`, empty when absent.
+    why: String,
     /// Bytes, head included.
     length: usize,
     /// Microseconds to the first byte read,
@@ -186,17 +202,20 @@ pub(crate) struct Response {
 impl Response {
     /// Fails unless this is the outcome, and everything that had a say in it was in order.
     pub(crate) fn was(&self, outcome: &str) -> anyhow::Result<()> {
-        ensure!(self.failed.is_none(), "the gateway did without: {}", self.failed.unwrap_or_default());
-        ensure!(self.outcome == outcome, "the outcome is {:?} and not {outcome:?}", self.outcome);
+        ensure!(self.is(outcome)?, "the outcome is {:?} and not {outcome:?}: {}", self.outcome, self.why);
         Ok(())
     }
 
-    pub(crate) fn is(&self, outcome: &str) -> bool {
-        self.outcome == outcome
+    /// Whether this is the outcome; fails where something that had a say in it was not in order.
+    pub(crate) fn is(&self, outcome: &str) -> anyhow::Result<bool> {
+        let failed = FAILURES.iter().any(|failure| self.why.contains(failure));
+        ensure!(!failed, "a part of the gateway was out of order, or the machine too busy for it: {}", self.why);
+        Ok(self.outcome == outcome)
     }
 
-    pub(crate) const fn via_alias(&self) -> bool {
-        self.via_alias
+    /// Whether a wording was known already.
+    pub(crate) fn via_alias(&self) -> bool {
+        self.why.contains("detail=alias")
     }
 }
 
@@ -268,7 +287,7 @@ fn whole(bytes: &[u8]) -> anyhow::Result<Option<Response>> {
     let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let (head, start) = (std::str::from_utf8(&bytes[..head])?, head + 4);
     let status = head.get(9..12).context("no status line")?.parse()?;
-    let (mut length, mut outcome, mut via_alias, mut failed) = (None, String::new(), false, None);
+    let (mut length, mut outcome, mut why) = (None, String::new(), String::new());
     for line in head.lines().skip(1) {
         let (name, value) = line.split_once(':').context("no header line")?;
         match name {
@@ -276,22 +295,11 @@ fn whole(bytes: &[u8]) -> anyhow::Result<Option<Response>> {
             "transfer-encoding" if bytes.ends_with(b"\r\n0\r\n\r\n") => length = Some(bytes.len()),
             "transfer-encoding" => return Ok(None),
             "x-semblance-cache" => value.trim().clone_into(&mut outcome),
-            "cache-status" => {
-                via_alias = value.contains("detail=alias");
-                failed = FAILURES.into_iter().find(|failure| value.contains(failure));
-            }
+            "cache-status" => value.trim().clone_into(&mut why),
             _ => {}
         }
     }
     let length = length.context("a response without a length")?;
     let (first_byte, last_byte) = (0.0, 0.0);
-    Ok((bytes.len() >= length).then_some(Response {
-        status,
-        outcome,
-        via_alias,
-        failed,
-        length,
-        first_byte,
-        last_byte,
-    }))
+    Ok((bytes.len() >= length).then_some(Response { status, outcome, why, length, first_byte, last_byte }))
 }

@@ -15,7 +15,7 @@ use semblance::{
 use crate::{
     alone::Alone,
     figures::{Named, Round},
-    gateway::{Gateway, Killed},
+    gateway::Killed,
     load::{Asked, Client, Kind, Times, new_question},
     options::{Options, Section},
     process::{self, Child},
@@ -58,8 +58,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Vec<Row>> {
         return Ok(Vec::new());
     }
     let upstream = Child::role("upstream")?;
-    let gateway = Gateway::start(None, Some(upstream.address()?), &["--log-level", "info"])?;
-    gateway.wait_until_ready()?;
+    let gateway = process::warm(upstream.address()?, "info")?;
     let mut bench =
         Bench { client: Client::connect(gateway.listen)?, process: &gateway.process, alone: Alone::start()? };
     let pairs = if options.wants(Section::Semantic) { bench.served_pairs(options)? } else { Vec::new() };
@@ -103,8 +102,8 @@ impl Bench<'_> {
             if served.len() == wanted {
                 break;
             }
-            let is_new = self.ask(&pair.cached, header)?.is("miss");
-            let by_meaning = self.ask(&pair.asked, header)?.is("hit-semantic");
+            let is_new = self.ask(&pair.cached, header)?.is("miss")?;
+            let by_meaning = self.ask(&pair.asked, header)?.is("hit-semantic")?;
             // A wording is not remembered where that would loosen what its own category asks for.
             if is_new && by_meaning && self.ask(&pair.asked, header)?.via_alias() {
                 served.push(pair);

@@ -12,7 +12,10 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use crate::gateway::{Gateway, Killed};
+use crate::{
+    gateway::{Gateway, Killed},
+    load::{self, Client, Kind},
+};
 
 /// Memory is read this long after a start, when nothing is going on any more.
 const SETTLE: Duration = Duration::from_millis(700);
@@ -78,13 +81,24 @@ pub(crate) struct Started {
     pub(crate) resident: f64,
 }
 
-/// Starts a gateway over `data`, or over an empty directory.
-pub(crate) fn start(data: Option<&Path>) -> anyhow::Result<Started> {
+/// Starts a gateway in front of `upstream` and waits until it caches.
+pub(crate) fn warm(upstream: SocketAddr, level: &str) -> anyhow::Result<Gateway> {
+    let gateway = Gateway::start(None, Some(upstream), &["--log-level", level])?;
+    gateway.wait_until_ready()?;
+    ensure!(load::wait_until_warm(gateway.listen)?, "the gateway never caches: {}", gateway.log());
+    Ok(gateway)
+}
+
+/// Starts a gateway over `data`, or over an empty directory; `None` when it said that it was ready although it could not
+/// tell categories yet, which it does where the machine is too busy.
+pub(crate) fn start(data: Option<&Path>) -> anyhow::Result<Option<Started>> {
     let gateway = Gateway::start(data, None, &["--log-level", "info"])?;
     let listening = gateway.started.elapsed().as_secs_f64();
     let ready = gateway.wait_until_ready()?.as_secs_f64();
     thread::sleep(SETTLE);
-    Ok(Started { listening, ready, resident: gateway.memory("VmRSS")? })
+    let started = Started { listening, ready, resident: gateway.memory("VmRSS")? };
+    let answer = Client::connect(gateway.listen)?.ask(&Kind::New.request())?;
+    Ok(answer.is("miss").is_ok_and(|is_miss| is_miss).then_some(started))
 }
 
 /// Starts the bare server: the least that a process that answers takes.

@@ -104,9 +104,9 @@ impl Processes {
     fn start(options: &Options) -> anyhow::Result<Self> {
         let upstream = Child::role("upstream")?;
         let to = upstream.address()?;
-        let start = |level| Gateway::start(None, Some(to), &["--log-level", level]);
-        let (gateway, quiet, learning) = (start("info")?, start("warn")?, start("info")?);
-        [&gateway, &quiet, &learning].into_iter().try_for_each(|one| one.wait_until_ready().map(drop))?;
+        // One after the other: each computes while it starts, and has to be done in time.
+        let (gateway, quiet, learning) =
+            (process::warm(to, "info")?, process::warm(to, "warn")?, process::warm(to, "info")?);
         let dir = tempfile::tempdir()?;
         let replayer = options.wants(Section::Stream).then(|| replayer(&gateway, &dir)).transpose()?;
         let (server, proxy) = (Child::role("server")?, Child::role(&format!("proxy={to}"))?);
