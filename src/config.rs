@@ -248,7 +248,7 @@ pub struct Config {
     pub client_gone: ClientGone,
     /// The embedder.
     pub embedder: EmbedderConfig,
-    /// Vectors in the exact tail before it is sealed into a graph.
+    /// Vectors of a partition from which on it is divided into cells.
     pub seal_at: usize,
     /// Candidates.
     pub matcher: MatcherConfig,

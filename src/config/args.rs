@@ -278,7 +278,7 @@ settings! {
     /// Longest wait for a vector (1000); after it requests go upstream
     #[arg(long, env = "SEMBLANCE_EMBEDDER_TIMEOUT_MS", value_name = "MS", hide_short_help = true)]
     embedder_timeout_ms: u64 = "embedder.timeout_ms",
-    /// Vectors of a partition from which on it is searched by graph; below, exactly
+    /// Vectors of a partition from which on a search looks into its nearest cells (16384); below, at all of them
     #[arg(long, env = "SEMBLANCE_INDEX_SEAL_AT", value_name = "N", hide_short_help = true)]
     index_seal_at: u64 = "index.seal_at",
     /// Candidates below this similarity are not looked at (0.50)

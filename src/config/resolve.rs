@@ -16,7 +16,7 @@ use super::{
     ServeArgs, UpstreamChoice, args::Typed, problem::Origin, value::ByteSize,
 };
 use crate::{
-    index::segmented::DEFAULT_SEAL_AT,
+    index::clustered::DEFAULT_SEAL_AT,
     store::encryption::EncryptionKey,
     telemetry::{self, Color, LogConfig, LogFormat},
     traffic::TrafficSettings,

@@ -4,7 +4,7 @@
 //! holds its shard of the map until the vector is in, so that no sweep can drop the partition beneath it. Locks are
 //! taken in the order id shard, partition shard, partition.
 //!
-//! Most partitions are one conversation long, so their cost is what counts: about 300 bytes and the vectors.
+//! Most partitions are one conversation long, so their cost is what counts: less than 300 bytes and the vectors.
 
 use std::{
     collections::HashMap,
@@ -20,10 +20,9 @@ use crate::{
     index::{
         Candidate, VectorIndex,
         builds::{Builds, elsewhere},
+        clustered::{Clustered, DEFAULT_SEAL_AT, Shared},
         ids::NumberMap,
-        read,
-        segmented::{DEFAULT_SEAL_AT, Segmented, Shared},
-        write,
+        read, write,
     },
     key::Partition,
     similarity::{Embedding, Similarity},
@@ -34,7 +33,7 @@ const SHARDS: usize = 64;
 /// Empty partitions before they are swept.
 const SWEEP_AT: usize = 256;
 
-type Shard = RwLock<HashMap<Partition, Segmented>>;
+type Shard = RwLock<HashMap<Partition, Clustered>>;
 
 /// How partitions are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +52,7 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Partitions {
     shards: Arc<[Shard]>,
-    ids: Box<[Mutex<NumberMap<Segmented>>]>,
+    ids: Box<[Mutex<NumberMap<Clustered>>]>,
     shared: Arc<Shared>,
     emptied: AtomicUsize,
 }
@@ -78,22 +77,36 @@ impl Partitions {
     /// changes, when the vector's dimension is not that of the partition.
     pub fn insert(&self, partition: Partition, id: EntryId, embedding: &Embedding) -> bool {
         let mut ids = self.ids_of(id);
-        let Some(index) = self.put(partition, id, embedding) else { return false };
-        let before = ids.insert(id.0, index.clone());
+        let before = ids.get(&id.0).cloned();
+        let Some(index) = self.put(partition, id, embedding, before.as_ref()) else { return false };
         if let Some(before) = before.filter(|before| !before.is_same(&index)) {
             self.note(before.take(id));
         }
+        ids.insert(id.0, index);
         true
     }
 
-    fn put(&self, partition: Partition, id: EntryId, embedding: &Embedding) -> Option<Segmented> {
+    fn put(
+        &self,
+        partition: Partition,
+        id: EntryId,
+        embedding: &Embedding,
+        before: Option<&Clustered>,
+    ) -> Option<Clustered> {
+        let put = |index: &Clustered| {
+            let done = if before.is_some_and(|before| before.is_same(index)) {
+                index.put(id, embedding)
+            } else {
+                index.add(id, embedding)
+            };
+            done.then(|| index.clone())
+        };
         let shard = self.shard(partition);
         if let Some(index) = read(shard).get(&partition) {
-            return index.put(id, embedding).then(|| index.clone());
+            return put(index);
         }
         let mut shard = write(shard);
-        let index = shard.entry(partition).or_insert_with(|| Segmented::new(Arc::clone(&self.shared)));
-        index.put(id, embedding).then(|| index.clone())
+        put(shard.entry(partition).or_insert_with(|| Clustered::new(Arc::clone(&self.shared))))
     }
 
     /// Removes `id`, wherever it is; false when it is nowhere.
@@ -147,12 +160,12 @@ impl Partitions {
             .iter()
             .map(|shard| {
                 let shard = read(shard);
-                let indexes: usize = shard.values().map(Segmented::bytes).sum();
-                indexes + of_map(shard.capacity(), size_of::<(Partition, Segmented)>())
+                let indexes: usize = shard.values().map(Clustered::bytes).sum();
+                indexes + of_map(shard.capacity(), size_of::<(Partition, Clustered)>())
             })
             .sum();
         let ids: usize =
-            self.ids.iter().map(|shard| of_map(lock(shard).capacity(), size_of::<(u64, Segmented)>())).sum();
+            self.ids.iter().map(|shard| of_map(lock(shard).capacity(), size_of::<(u64, Clustered)>())).sum();
         partitions + ids
     }
 
@@ -180,7 +193,7 @@ impl Partitions {
         &self.shards[usize::from(partition.as_bytes()[0]) % SHARDS]
     }
 
-    fn ids_of(&self, id: EntryId) -> MutexGuard<'_, NumberMap<Segmented>> {
+    fn ids_of(&self, id: EntryId) -> MutexGuard<'_, NumberMap<Clustered>> {
         #[expect(clippy::cast_possible_truncation, reason = "reduced to the number of shards")]
         let at = (id.0 % SHARDS as u64) as usize;
         lock(&self.ids[at])
