@@ -112,6 +112,11 @@ pub(super) struct Cursor {
 }
 
 impl Cells {
+    /// Nothing, with a build under way.
+    pub(super) fn being_built() -> Self {
+        Self { building: true, ..Self::default() }
+    }
+
     /// Adds a sealed tail.
     pub(super) fn pile_up(&mut self, tail: Table) {
         self.piles.push(tail);
@@ -250,8 +255,12 @@ impl Cells {
         None
     }
 
-    /// Puts new cells in place, still empty. The old ones retire.
+    /// Puts new cells in place, still empty. The old ones retire. Nothing happens when all rows went meanwhile and others
+    /// came, of another dimension.
     pub(super) fn divide(&mut self, Prepared(mut division): Prepared) {
+        if division.centroids.dims() != self.dims() {
+            return;
+        }
         if let Some(before) = self.divided.take() {
             let next = before.first + row_number(before.tables.len());
             // Far from the numbers of the cells before, and from the end of all numbers.
@@ -266,6 +275,10 @@ impl Cells {
     /// Moves a batch into the cells it belongs to. What went meanwhile stays gone. Tables that this empties are handed
     /// out, to be freed without the lock.
     pub(super) fn place(&mut self, placed: &Placed) -> Vec<Table> {
+        let current = self.divided.as_ref().map(|division| &division.centroids);
+        if !current.is_some_and(|centroids| Arc::ptr_eq(centroids, &placed.centroids)) {
+            return Vec::new();
+        }
         for (row, vector, cell) in &placed.vectors {
             let table = match placed.from {
                 From::Pile => self.piles.last_mut(),
@@ -325,16 +338,19 @@ impl Prepared {
 #[derive(Debug)]
 pub(super) struct Placed {
     from: From,
+    centroids: Arc<Centroids>,
     vectors: Vec<(u32, Box<[f32]>, usize)>,
 }
 
 impl Batch {
     /// Finds each vector's cell.
     pub(super) fn find_cells(self) -> Placed {
+        let centroids = &self.centroids;
         let cell = |(row, vector): (u32, Box<[f32]>)| {
-            let cell = self.centroids.nearest(&Query::new(&vector));
+            let cell = centroids.nearest(&Query::new(&vector));
             (row, vector, cell)
         };
-        Placed { from: self.from, vectors: self.vectors.into_iter().map(cell).collect() }
+        let vectors = self.vectors.into_iter().map(cell).collect();
+        Placed { from: self.from, vectors, centroids: self.centroids }
     }
 }

@@ -135,6 +135,11 @@ impl Centroids {
         Some(Self { groups, cells, starts })
     }
 
+    /// Dimensions of the vectors that are divided.
+    pub(super) const fn dims(&self) -> usize {
+        self.cells.dims
+    }
+
     /// Cells.
     pub(super) fn len(&self) -> usize {
         self.cells.len()

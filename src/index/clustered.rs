@@ -184,8 +184,14 @@ impl State {
         }
         let cells = self.cells.as_mut()?;
         let emptied = cells.remove(id) && cells.len() == 0;
-        // A build under way still looks for what it moves, and finds it gone.
-        if emptied && !cells.building { self.cells.take() } else { None }
+        if !emptied {
+            None
+        } else if cells.building {
+            // A build under way still looks for what it moves, and finds it gone.
+            Some(std::mem::replace(cells, Box::new(Cells::being_built())))
+        } else {
+            self.cells.take()
+        }
     }
 }
 

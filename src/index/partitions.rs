@@ -38,7 +38,7 @@ type Shard = RwLock<HashMap<Partition, Clustered>>;
 /// How partitions are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Distinct vectors from which on a partition gets graphs; below, it is scanned exactly.
+    /// Distinct vectors from which on a partition is divided into cells; below, it is scanned exactly.
     pub seal_at: usize,
 }
 
@@ -58,7 +58,7 @@ pub struct Partitions {
 }
 
 impl Partitions {
-    /// No partitions yet; graphs are built on a background thread.
+    /// No partitions yet; cells are made on a background thread.
     pub fn new(settings: Settings) -> Self {
         Self::with_builds(settings, Builds::background())
     }
@@ -175,7 +175,7 @@ impl Partitions {
         sweep(&self.shards);
     }
 
-    /// Gives up graph builds, so that the process can end; searches go on, exactly.
+    /// Gives up builds, so that the process can end; searches go on, exactly.
     pub fn close(&self) {
         self.shared.builds.close();
     }

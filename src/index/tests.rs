@@ -170,7 +170,7 @@ fn the_dead_are_never_found_even_when_they_were_nearest() {
         while subject.builds.run_next() {}
         let query = &vectors[0];
         let by_closeness = subject.index.search(query, 200, floor(-1.0));
-        // More dead in a row than a graph is asked for at first, and no rewrite to clear them away.
+        // The dead are most of what is near.
         let (dead, living) = by_closeness.split_at(150);
         dead.iter().for_each(|c| subject.index.remove(c.id));
         assert_eq!(subject.index.search(query, 8, floor(-1.0)), living[..8]);

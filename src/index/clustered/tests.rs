@@ -127,6 +127,26 @@ fn an_emptied_index_frees_its_cells_and_survives_the_build_that_was_under_way() 
 }
 
 #[test]
+fn an_index_emptied_in_the_middle_of_a_build_can_be_filled_with_another_dimension() {
+    for before in 0..4 {
+        let (index, _builds) = by_hand(500);
+        fill(&index, 0..500, &clustered(9, 500, 16, 5));
+        tasks(&index, before);
+        let partition = Arc::downgrade(&index.0);
+        let task = next_task(&partition).unwrap();
+        (0..500).for_each(|id| index.remove(EntryId(id)));
+        let others = clustered(10, 600, 8, 5);
+        fill(&index, 0..600, &others);
+        carry_out(&partition, task, &|| true);
+        tasks(&index, 30);
+        for (id, other) in (0u64..).zip(&others) {
+            assert_eq!(best(&index, other), Some(id), "after {before} tasks");
+        }
+        assert!(index.shape().cells > 1);
+    }
+}
+
+#[test]
 fn a_dropped_partition_is_not_built() {
     let (index, builds) = by_hand(20);
     fill(&index, 0..20, &clustered(7, 20, 16, 5));
