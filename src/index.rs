@@ -8,6 +8,7 @@ mod cells;
 mod centroids;
 pub mod clustered;
 pub mod flat;
+pub mod graph;
 mod ids;
 mod kernel;
 mod nearest;

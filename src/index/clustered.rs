@@ -20,6 +20,7 @@ use crate::{
         cells::{Batch, Cells, Cursor, Plan, Prepared, SEEN, Task},
         centroids::{Centroids, Sample},
         nearest::Nearest,
+        partitions::Handle,
         read,
         table::Table,
         write,
@@ -80,21 +81,6 @@ pub struct Shape {
 }
 
 impl Clustered {
-    /// An empty index; the first vector sets its dimension.
-    pub fn new(shared: Arc<Shared>) -> Self {
-        Self(Arc::new(Inner { state: RwLock::default(), shared }))
-    }
-
-    /// Adds or replaces; false when the dimension is not that of the vectors already here.
-    pub fn put(&self, id: EntryId, embedding: &Embedding) -> bool {
-        self.store(id, embedding, true)
-    }
-
-    /// As [`Clustered::put`], for an `id` that is known not to be here: it is not looked for.
-    pub fn add(&self, id: EntryId, embedding: &Embedding) -> bool {
-        self.store(id, embedding, false)
-    }
-
     fn store(&self, id: EntryId, embedding: &Embedding, replaces: bool) -> bool {
         let mut state = write(&self.0.state);
         if state.len() > 0 && state.dims() != embedding.dimensions() {
@@ -108,8 +94,28 @@ impl Clustered {
         true
     }
 
-    /// Removes `id`; true when that left the partition empty.
-    pub fn take(&self, id: EntryId) -> bool {
+    /// How it is kept just now.
+    pub fn shape(&self) -> Shape {
+        let state = read(&self.0.state);
+        let (cells, piled) = state.cells.as_ref().map_or((0, 0), |cells| cells.shape());
+        Shape { cells, scanned: state.tail.rows() + piled }
+    }
+}
+
+impl Handle for Clustered {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self(Arc::new(Inner { state: RwLock::default(), shared }))
+    }
+
+    fn put(&self, id: EntryId, embedding: &Embedding) -> bool {
+        self.store(id, embedding, true)
+    }
+
+    fn add(&self, id: EntryId, embedding: &Embedding) -> bool {
+        self.store(id, embedding, false)
+    }
+
+    fn take(&self, id: EntryId) -> bool {
         let mut state = write(&self.0.state);
         let before = state.len();
         let emptied = state.remove(id);
@@ -120,23 +126,14 @@ impl Clustered {
         before > 0 && after == 0
     }
 
-    /// Estimated bytes in memory.
-    pub fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         let state = read(&self.0.state);
         let cells = state.cells.as_ref().map_or(0, |cells| size_of::<Cells>() + cells.bytes());
         let counts = 2 * size_of::<usize>();
         counts + size_of::<Inner>() + state.tail.bytes() + cells
     }
 
-    /// How it is kept just now.
-    pub fn shape(&self) -> Shape {
-        let state = read(&self.0.state);
-        let (cells, piled) = state.cells.as_ref().map_or((0, 0), |cells| cells.shape());
-        Shape { cells, scanned: state.tail.rows() + piled }
-    }
-
-    /// Whether both are handles to one index.
-    pub fn is_same(&self, other: &Self) -> bool {
+    fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }

@@ -14,6 +14,12 @@ fn dot_wide(query: &[i16], row: &[i8]) -> i32 {
     query.iter().zip(row).map(|(&q, &r)| i32::from(q) * i32::from(r)).sum()
 }
 
+/// Dot product of two rows of 8-bit codes; fits an `i32` up to 133 000 dimensions.
+#[inline(always)]
+fn dot_narrow(a: &[i8], b: &[i8]) -> i32 {
+    a.iter().zip(b).map(|(&p, &q)| i32::from(i16::from(p)) * i32::from(i16::from(q))).sum()
+}
+
 struct Scan<'a> {
     query: &'a [i16],
     rows: &'a [i8],
@@ -31,7 +37,23 @@ impl SimdOp for Scan<'_> {
     }
 }
 
+struct Pair<'a>(&'a [i8], &'a [i8]);
+
+impl SimdOp for Pair<'_> {
+    type Output = i32;
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, _isa: I) -> i32 {
+        dot_narrow(self.0, self.1)
+    }
+}
+
 /// Dot products of `query` with each of the consecutive `rows`, into `out`. `query` is not empty.
 pub(super) fn scan(query: &[i16], rows: &[i8], out: &mut [i32]) {
     Scan { query, rows, out }.dispatch();
+}
+
+/// Dot product of two rows.
+pub(super) fn pair(a: &[i8], b: &[i8]) -> i32 {
+    Pair(a, b).dispatch()
 }

@@ -8,8 +8,9 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 use crate::{
     index::{
         Candidate,
+        ids::Owners,
         table::{Table, rank},
-        vectors::{Query, row_number},
+        vectors::{Query, Vectors, row_number},
     },
     similarity::Similarity,
 };
@@ -21,7 +22,7 @@ pub(super) struct Nearest<'a> {
     query: Option<Query>,
     k: usize,
     floor: f32,
-    tables: Vec<&'a Table>,
+    tables: Vec<(&'a Vectors, &'a Owners)>,
     lower: Lowest,
     /// No row whose upper bound is below this can be in the result.
     bar: f32,
@@ -46,26 +47,64 @@ impl<'a> Nearest<'a> {
         self.query.get_or_insert_with(|| Query::new(self.values))
     }
 
+    /// What is looked for, as it is.
+    pub(super) const fn values(&self) -> &'a [f32] {
+        self.values
+    }
+
+    /// How many are looked for.
+    pub(super) const fn k(&self) -> usize {
+        self.k
+    }
+
+    /// No row less similar than this can be in the result.
+    pub(super) const fn bar(&self) -> f32 {
+        self.bar
+    }
+
     /// Takes the rows of `table` into account.
     pub(super) fn look_into(&mut self, table: &'a Table) {
-        if self.k == 0 || self.values.is_empty() || table.vectors.dims() != self.values.len() {
-            return;
-        }
-        let number = row_number(self.tables.len());
-        self.tables.push(table);
-        if !table.vectors.is_coded() {
-            for row in 0..row_number(table.vectors.len()) {
-                if let Some(similarity) = table.vectors.similarity(self.values, row) {
+        self.look_at(&table.vectors, &table.owners, |_| true);
+    }
+
+    /// Takes those rows of `vectors` into account that `live` accepts; of the others nobody may be an owner.
+    pub(super) fn look_at(&mut self, vectors: &'a Vectors, owners: &'a Owners, live: impl Fn(u32) -> bool) {
+        let Some(number) = self.begin(vectors, owners) else { return };
+        if !vectors.is_coded() {
+            for row in (0..row_number(vectors.len())).filter(|row| live(*row)) {
+                if let Some(similarity) = vectors.similarity(self.values, row) {
                     self.add(Survivor { table: number, row, upper: similarity.get() }, similarity.get());
                 }
             }
             return;
         }
         let query = self.query.take().unwrap_or_else(|| Query::new(self.values));
-        table
-            .vectors
-            .bound_all(&query, self.bar, |row, lower, upper| self.add(Survivor { table: number, row, upper }, lower));
+        vectors.bound_all(&query, self.bar, |row, lower, upper| {
+            if live(row) { self.add(Survivor { table: number, row, upper }, lower) } else { self.bar }
+        });
         self.query = Some(query);
+    }
+
+    /// Takes these rows of `vectors` into account, each once and with its exact similarity, and no others.
+    pub(super) fn take_in(
+        &mut self,
+        vectors: &'a Vectors,
+        owners: &'a Owners,
+        rows: impl IntoIterator<Item = (u32, Similarity)>,
+    ) {
+        let Some(number) = self.begin(vectors, owners) else { return };
+        for (row, similarity) in rows {
+            self.add(Survivor { table: number, row, upper: similarity.get() }, similarity.get());
+        }
+    }
+
+    /// The number of a table; `None` when it holds nothing for this search.
+    fn begin(&mut self, vectors: &'a Vectors, owners: &'a Owners) -> Option<u32> {
+        if self.k == 0 || self.values.is_empty() || vectors.dims() != self.values.len() {
+            return None;
+        }
+        self.tables.push((vectors, owners));
+        Some(row_number(self.tables.len() - 1))
     }
 
     fn add(&mut self, row: Survivor, lower: f32) -> f32 {
@@ -90,12 +129,12 @@ impl<'a> Nearest<'a> {
             if best.bar().is_some_and(|bar| upper < bar) {
                 break;
             }
-            let Some(table) = self.tables.get(table as usize) else { continue };
-            let similarity = table.vectors.similarity(self.values, row);
+            let Some((vectors, owners)) = self.tables.get(table as usize) else { continue };
+            let similarity = vectors.similarity(self.values, row);
             if let Some(similarity) = similarity.filter(|s| s.get() >= self.floor) {
                 best.push(similarity.get());
                 // Of each row the newest: no more can be asked for.
-                let newest = table.owners.ids(row).iter().rev().take(self.k);
+                let newest = owners.ids(row).iter().rev().take(self.k);
                 found.extend(newest.map(|&id| Candidate { id, similarity }));
             }
         }

@@ -8,6 +8,8 @@ use super::{
     builds::Builds,
     clustered::{Clustered, Shared},
     flat::Flat,
+    graph::Graphs,
+    partitions::Handle,
     *,
 };
 
@@ -60,6 +62,12 @@ fn flat() -> Subject {
 fn in_cells() -> Subject {
     let builds = Builds::by_hand();
     Subject { index: Box::new(Clustered::new(Shared::new(Arc::clone(&builds), 6))), builds }
+}
+
+/// As [`in_cells`]: segments are sealed, grown into graphs and dissolved.
+fn in_graphs() -> Subject {
+    let builds = Builds::by_hand();
+    Subject { index: Box::new(Graphs::new(Shared::new(Arc::clone(&builds), 6))), builds }
 }
 
 #[derive(Debug, Clone)]
@@ -118,11 +126,17 @@ proptest! {
     fn cells_agree_with_a_naive_scan_whatever_was_moved(steps in steps()) {
         agrees_with_model(&in_cells(), steps);
     }
+
+    #[test]
+    fn graphs_agree_with_a_naive_scan_whatever_was_built(steps in steps()) {
+        agrees_with_model(&in_graphs(), steps);
+    }
 }
 
 fn each(check: impl Fn(&Subject)) {
     check(&flat());
     check(&in_cells());
+    check(&in_graphs());
 }
 
 #[test]
@@ -211,12 +225,21 @@ fn vectors_of_one_large_component_and_of_many_dimensions_do_not_overflow() {
 
 #[test]
 fn searches_beside_writers_and_builds_see_only_what_was_put_there() {
-    let builds = Builds::background();
-    let index = Clustered::new(Shared::new(Arc::clone(&builds), 64));
+    let shared = || Shared::new(Builds::background(), 64);
+    let [cells, graphs] = [shared(), shared()];
+    let index = Clustered::new(Arc::clone(&cells));
+    sees_only_what_was_put_there(&index, &cells.builds);
+    assert!(index.shape().cells > 0, "the test must have exercised cells");
+    let index = Graphs::new(Arc::clone(&graphs));
+    sees_only_what_was_put_there(&index, &graphs.builds);
+    assert!(index.shape().graphs > 0, "the test must have exercised graphs");
+}
+
+fn sees_only_what_was_put_there(index: &dyn VectorIndex, builds: &Builds) {
     let vectors = clustered(17, 400, 16, 10);
     std::thread::scope(|scope| {
         for half in 0..2 {
-            let (index, vectors) = (&index, &vectors);
+            let vectors = &vectors;
             scope.spawn(move || {
                 for (id, vector) in (0u64..).zip(vectors).filter(|(id, _)| id % 2 == half) {
                     index.insert(EntryId(id), vector);
@@ -238,7 +261,6 @@ fn searches_beside_writers_and_builds_see_only_what_was_put_there() {
         }
     });
     builds.wait_idle();
-    assert!(index.shape().cells > 0, "the test must have exercised cells");
     for (id, vector) in (0u64..).zip(&vectors) {
         let found = index.search(vector, 1, floor(0.999));
         let removed = id % 5 == id % 2;

@@ -157,6 +157,14 @@ impl Vectors {
         row
     }
 
+    /// Codes for all rows, however few.
+    pub(super) fn coded(mut self) -> Self {
+        if self.coded.is_none() {
+            self.code_all();
+        }
+        self
+    }
+
     fn code_all(&mut self) {
         let rows = self.values.capacity() / self.dims().max(1);
         let mut coded = Coded {
@@ -227,6 +235,21 @@ impl Vectors {
     /// Exact cosine of `values` and `row`.
     pub(super) fn similarity(&self, values: &[f32], row: u32) -> Option<Similarity> {
         Similarity::new(dot(values, self.values(row)))
+    }
+
+    /// Estimated cosine from the codes; always finite, and -1 where there are none.
+    pub(super) fn estimate(&self, query: &Query, row: u32) -> f32 {
+        self.code_of(row).map_or(-1.0, |(codes, code)| {
+            let mut product = [0];
+            kernel::scan(&query.codes, codes, &mut product);
+            as_score(product[0]) * query.scale * code.scale
+        })
+    }
+
+    /// Estimated cosine of two rows; always finite, and -1 where there are no codes.
+    pub(super) fn estimate_pair(&self, a: u32, b: u32) -> f32 {
+        let (Some((a, of_a)), Some((b, of_b))) = (self.code_of(a), self.code_of(b)) else { return -1.0 };
+        as_score(kernel::pair(a, b)) * of_a.scale * of_b.scale
     }
 
     /// Calls `found` with each row whose upper bound is not below the bar that it returned last, and with both bounds.
