@@ -14,9 +14,10 @@ use semblance::{
     index::{
         Candidate, VectorIndex,
         builds::Builds,
-        clustered::{Clustered, DEFAULT_SEAL_AT, Shared},
+        clustered::{Clustered, Shared},
         flat::Flat,
-        partitions::{Partitions, Settings},
+        graph::Graphs,
+        partitions::{Engine, Handle, Partitions, Settings},
     },
     key::Partition,
     similarity::{Embedding, Similarity},
@@ -80,10 +81,34 @@ fn id(n: usize) -> EntryId {
     EntryId(n as u64)
 }
 
+/// How an index is kept just now, in words.
+type Shape = Box<dyn Fn() -> String>;
+
+/// An empty index of one partition.
+fn index_of(engine: Engine, builds: &Arc<Builds>) -> (Box<dyn VectorIndex>, Shape) {
+    let shared = Shared::new(Arc::clone(builds), engine.default_seal_at());
+    match engine {
+        Engine::Cells => {
+            let index = Clustered::new(shared);
+            let same = index.clone();
+            (Box::new(index), Box::new(move || format!("{:?}", same.shape())))
+        }
+        Engine::Hnsw => {
+            let index = Graphs::new(shared);
+            let same = index.clone();
+            (Box::new(index), Box::new(move || format!("{:?}", same.shape())))
+        }
+    }
+}
+
 /// An index of one partition, filled and settled, and the seconds that both took.
-fn filled(questions: &Questions, entries: usize) -> anyhow::Result<(Clustered, f64, f64)> {
+fn filled(
+    questions: &Questions,
+    entries: usize,
+    engine: Engine,
+) -> anyhow::Result<((Box<dyn VectorIndex>, Shape), f64, f64)> {
     let builds = Builds::by_hand();
-    let index = Clustered::new(Shared::new(Arc::clone(&builds), DEFAULT_SEAL_AT));
+    let (index, shape) = index_of(engine, &builds);
     let (mut inserting, mut building) = (0.0, 0.0);
     for n in 0..entries {
         let vector = questions.vector(n)?;
@@ -94,11 +119,11 @@ fn filled(questions: &Questions, entries: usize) -> anyhow::Result<(Clustered, f
         inserting += (inserted - start).as_secs_f64();
         building += inserted.elapsed().as_secs_f64();
     }
-    Ok((index, inserting, building))
+    Ok(((index, shape), inserting, building))
 }
 
 /// Search of one partition of `size`, against the exact scan of the same vectors.
-pub(crate) fn search(questions: &Questions, size: &Size, rows: &mut Rows) -> anyhow::Result<()> {
+pub(crate) fn search(questions: &Questions, size: &Size, engine: Engine, rows: &mut Rows) -> anyhow::Result<()> {
     let Size { name, entries } = size;
     let queries = queries(questions, *entries)?;
     let flat = Flat::new();
@@ -107,10 +132,9 @@ pub(crate) fn search(questions: &Questions, size: &Size, rows: &mut Rows) -> any
     }
     let (truth, exact) = ask(&flat, &queries)?;
     drop(flat);
-    let (index, inserting, building) = filled(questions, *entries)?;
-    let (found, times) = ask(&index, &queries)?;
-    let shape = index.shape();
-    line(&format!("{name}: {} cells, {} vectors scanned by every search", shape.cells, shape.scanned));
+    let ((index, shape), inserting, building) = filled(questions, *entries, engine)?;
+    let (found, times) = ask(&*index, &queries)?;
+    line(&format!("{name}: {} (scanned: vectors that every search looks at)", shape()));
     let bars = [("10k", (0.5, 0.3)), ("100k", (1.6, 0.8)), ("1m", (10.0, 3.0))];
     let bar = bars.iter().find(|(of, _)| of == name).map(|(_, bar)| *bar);
     let row = |what: &str, title: &str, unit, value| {
@@ -128,18 +152,19 @@ pub(crate) fn search(questions: &Questions, size: &Size, rows: &mut Rows) -> any
     );
     rows.add(row("recall-8", "recall@8 against the exact scan", "share", all).more_is_better());
     rows.add(row("insert", "insert, on the caller's thread", "us", inserting * 1e6 / *entries as f64));
-    rows.add(row("build", "moving all into cells, in the background", "s", building));
+    rows.add(row("build", "moving all into cells or graphs, in the background", "s", building));
     Ok(())
 }
 
 /// Search of many partitions in turn.
 pub(crate) fn many_partitions(
     questions: &Questions,
+    engine: Engine,
     partitions: usize,
     each: usize,
     rows: &mut Rows,
 ) -> anyhow::Result<()> {
-    let all = Partitions::new(Settings::default());
+    let all = Partitions::new(Settings::of(engine));
     let partition = |n: usize| Partition::from_bytes(*blake3_of(n).as_bytes());
     for n in 0..partitions * each {
         all.insert(partition(n % partitions), id(n), &questions.vector(n)?);
@@ -169,10 +194,10 @@ fn blake3_of(n: usize) -> blake3::Hash {
 }
 
 /// A tenth of a partition replaced while it is searched: an hour's changes as fast as they can be made.
-pub(crate) fn churn(questions: &Questions, size: &Size, rows: &mut Rows) -> anyhow::Result<()> {
+pub(crate) fn churn(questions: &Questions, size: &Size, engine: Engine, rows: &mut Rows) -> anyhow::Result<()> {
     let Size { name, entries } = size;
     let builds = Builds::background();
-    let index = Clustered::new(Shared::new(Arc::clone(&builds), DEFAULT_SEAL_AT));
+    let (index, _) = index_of(engine, &builds);
     for n in 0..*entries {
         index.insert(id(n), &questions.vector(n)?);
     }
@@ -214,7 +239,7 @@ pub(crate) fn churn(questions: &Questions, size: &Size, rows: &mut Rows) -> anyh
         flat.insert(id(n), &questions.vector(n)?);
     }
     let (truth, _) = ask(&flat, &queries)?;
-    let (found, _) = ask(&index, &queries)?;
+    let (found, _) = ask(&*index, &queries)?;
     let title = format!("search p99 while a tenth is replaced, {name} in one partition");
     rows.add(
         Row::new(format!("churn-p99-{name}"), title, "ms", quantile(&beside, 0.99))
@@ -227,12 +252,12 @@ pub(crate) fn churn(questions: &Questions, size: &Size, rows: &mut Rows) -> anyh
 }
 
 /// What an entry takes in the index, by the structures: in one large partition, and alone in its own.
-pub(crate) fn memory(questions: &Questions, size: &Size, rows: &mut Rows) -> anyhow::Result<()> {
+pub(crate) fn memory(questions: &Questions, size: &Size, engine: Engine, rows: &mut Rows) -> anyhow::Result<()> {
     let Size { name, entries } = size;
     let own = |n: usize| Partition::from_bytes(*blake3_of(n).as_bytes());
     let per_entry = |partition: &dyn Fn(usize) -> Partition| -> anyhow::Result<f64> {
         let builds = Builds::by_hand();
-        let all = Partitions::with_builds(Settings::default(), Arc::clone(&builds));
+        let all = Partitions::with_builds(Settings::of(engine), Arc::clone(&builds));
         for n in 0..*entries {
             all.insert(partition(n), id(n), &questions.vector(n)?);
             builds.run_next();

@@ -1,7 +1,7 @@
 //! Index and storage at scale: search, recall, churn, memory, the database, and starts, by number of entries.
 //!
 //! `cargo bench --bench scale` measures 10k and 100k; `--sizes 10k,100k,1m` for others, `--only index,churn,store,start,
-//! memory` for some sections, `--json FILE` also writes the figures, `--quick` shows in seconds that the benchmark works and
+//! memory` for some sections, `--engine hnsw` for the other engine, `--json FILE` also writes the figures, `--quick` shows in seconds that the benchmark works and
 //! measures nothing. What the rows mean is in `benches/README.md`.
 
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "a benchmark measures wall-clock time")]
@@ -20,6 +20,7 @@ use anyhow::{Context, bail};
 
 use data::Questions;
 use rows::Rows;
+use semblance::index::partitions::Engine;
 
 const SECTIONS: [&str; 5] = ["index", "churn", "memory", "store", "start"];
 
@@ -30,6 +31,7 @@ struct Options {
     sizes: Vec<Size>,
     only: Vec<String>,
     quick: bool,
+    engine: Engine,
 }
 
 /// A number of entries as it was typed, which names the rows.
@@ -54,6 +56,7 @@ impl Size {
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Self> {
         let (mut json, mut only, mut quick, mut sizes) = (None, Vec::new(), false, None);
+        let mut engine = Engine::Cells;
         while let Some(arg) = args.next() {
             let mut value = || args.next().with_context(|| format!("{arg} needs a value"));
             match arg.as_str() {
@@ -61,6 +64,13 @@ impl Options {
                 "--sizes" => sizes = Some(value()?),
                 "--only" => only = value()?.split(',').map(str::to_owned).collect(),
                 "--quick" => quick = true,
+                "--engine" => {
+                    engine = match value()?.as_str() {
+                        "cells" => Engine::Cells,
+                        "hnsw" => Engine::Hnsw,
+                        other => bail!("no engine {other}; there are cells and hnsw"),
+                    }
+                }
                 // What cargo adds.
                 "--bench" => {}
                 other => bail!("unknown argument {other}; see the head of benches/scale/main.rs"),
@@ -71,7 +81,7 @@ impl Options {
         }
         let sizes = sizes.unwrap_or_else(|| if quick { "2k".to_owned() } else { "10k,100k".to_owned() });
         let sizes = sizes.split(',').map(Size::parse).collect::<anyhow::Result<_>>()?;
-        Ok(Self { json, sizes, only, quick })
+        Ok(Self { json, sizes, only, quick, engine })
     }
 
     fn wants(&self, section: &str) -> bool {
@@ -94,18 +104,18 @@ fn measure(options: &Options) -> anyhow::Result<()> {
     let mut rows = Rows::default();
     for size in &options.sizes {
         if options.wants("index") {
-            index::search(&questions, size, &mut rows)?;
+            index::search(&questions, size, options.engine, &mut rows)?;
         }
         if options.wants("churn") {
-            index::churn(&questions, size, &mut rows)?;
+            index::churn(&questions, size, options.engine, &mut rows)?;
         }
         if options.wants("memory") {
-            index::memory(&questions, size, &mut rows)?;
+            index::memory(&questions, size, options.engine, &mut rows)?;
         }
     }
     if options.wants("index") && !options.quick {
         let largest = options.sizes.iter().map(|size| size.entries).max().unwrap_or(0);
-        index::many_partitions(&questions, 100, largest.div_ceil(100).min(10_000), &mut rows)?;
+        index::many_partitions(&questions, options.engine, 100, largest.div_ceil(100).min(10_000), &mut rows)?;
     }
     if options.wants("start") {
         store::empty_start(if options.quick { 1 } else { 5 }, &mut rows)?;
