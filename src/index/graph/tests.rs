@@ -115,9 +115,9 @@ fn a_vector_put_again_shares_its_sealed_row() {
 
 #[test]
 fn a_graph_finds_nearly_all_that_a_scan_finds() {
-    let (index, builds) = by_hand(1_000);
+    let (index, builds) = by_hand(500);
     let exact = Flat::new();
-    let vectors = clustered(23, 2_000, 48, 20);
+    let vectors = clustered(23, 1_000, 48, 20);
     for (id, vector) in (0..).map(EntryId).zip(&vectors) {
         index.insert(id, vector);
         exact.insert(id, vector);
@@ -131,7 +131,7 @@ fn a_graph_finds_nearly_all_that_a_scan_finds() {
         assert!(state.segments().all(|segment| segment.answers_by_graph(&mut nearest)));
     }
     let (mut wanted, mut found) = (0, 0);
-    for (query, other) in vectors.iter().zip(&clustered(29, 2_000, 48, 1)).step_by(10) {
+    for (query, other) in vectors.iter().zip(&clustered(29, 1_000, 48, 1)).step_by(5) {
         let moved = query.values().iter().zip(other.values()).map(|(q, o)| q + 0.4 * o).collect();
         let moved = Embedding::normalised(moved).unwrap();
         let truth = exact.search(&moved, 8, floor(0.5));
