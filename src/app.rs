@@ -24,7 +24,7 @@ use crate::{
     },
     gateway::{self, Gateway, Judge, Oversight, traffic::Traffic},
     http::{self, serve::Door},
-    index::partitions::{self, Partitions},
+    index::partitions::Partitions,
     jobs,
     keys::{self, Keyring},
     matcher::{
@@ -371,7 +371,7 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
         Some(upstream) => upstream,
         None => connect(config, &seams.clock, &metrics)?,
     };
-    let index = Arc::new(Partitions::new(partitions::Settings { seal_at: config.seal_at }));
+    let index = Arc::new(Partitions::new(config.index));
     let cache = Arc::new(Cache::new(Arc::clone(&store), index, config.hot_tier_bytes));
     if let Err(error) = jobs::rebuild_index(store.as_ref(), &cache, embedder.fingerprint()).await {
         tracing::warn!(reason = error.reason(), %error, "index not rebuilt, semantic hits start empty");

@@ -20,6 +20,7 @@ use http::HeaderValue;
 pub use problem::Problem;
 
 use crate::{
+    index::partitions,
     otel,
     store::encryption::EncryptionKey,
     telemetry::LogConfig,
@@ -248,8 +249,8 @@ pub struct Config {
     pub client_gone: ClientGone,
     /// The embedder.
     pub embedder: EmbedderConfig,
-    /// Vectors in the exact tail before it is sealed into a graph.
-    pub seal_at: usize,
+    /// How vectors are searched.
+    pub index: partitions::Settings,
     /// Candidates.
     pub matcher: MatcherConfig,
     /// True when nothing is served by meaning, only recorded.

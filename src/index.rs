@@ -4,14 +4,15 @@
 //! against the store. Similarities are always exact f32 cosines, whatever found the candidate.
 
 pub mod builds;
+mod cells;
+mod centroids;
+pub mod clustered;
 pub mod flat;
-pub mod hnsw;
+pub mod graph;
 mod ids;
 mod kernel;
+mod nearest;
 pub mod partitions;
-mod rewrite;
-mod segment;
-pub mod segmented;
 mod table;
 mod vectors;
 

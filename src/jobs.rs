@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, future, stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     metrics::{Reload, RemovalCause},
     policy::{By, Examples, PolicyDirectory, PolicyEvent, PolicySet},
     similarity::Embedding,
-    store::{Expired, StoreError, Upkeep},
+    store::{Expired, Page, StoreError, Upkeep},
 };
 
 /// Vectors read from the store at a time.
@@ -33,19 +33,30 @@ const LEARN_AGAIN: Duration = Duration::from_millis(500);
 /// Entries re-embedded between two lines of progress.
 const PROGRESS_EVERY: usize = 1000;
 
-/// Fills the index with the vectors that `embedder` made. Returns how many.
+/// Fills the index with the vectors that `embedder` made. Returns how many. While a page is put into the index the next
+/// one is read.
 pub async fn rebuild_index(store: &dyn Upkeep, cache: &Cache, embedder: &str) -> Result<usize, StoreError> {
     let mut count = 0;
-    let mut after = None;
+    let mut page = store.vectors(None, PAGE).await?;
     loop {
-        let page = store.vectors(after, PAGE).await?;
-        for vector in page.items.iter().filter(|vector| vector.embedder == embedder) {
-            cache.index().insert(vector.partition, vector.id, &vector.embedding);
-            count += 1;
-        }
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(count),
+        let Page { items, next } = page;
+        let indexing = async {
+            for vector in items.iter().filter(|vector| vector.embedder == embedder) {
+                cache.index().insert(vector.partition, vector.id, &vector.embedding);
+                count += 1;
+            }
+        };
+        let reading = async {
+            match next {
+                Some(_) => store.vectors(next, PAGE).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        // The reading is polled first, so that it is under way.
+        match future::join(reading, indexing).await {
+            (Ok(Some(following)), ()) => page = following,
+            (Ok(None), ()) => return Ok(count),
+            (Err(error), ()) => return Err(error),
         }
     }
 }

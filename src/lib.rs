@@ -8,7 +8,7 @@
 //!
 //! # Who may import whom
 //! `http, admin -> gateway -> {key, policy, cache, matcher, upstream} -> {store, index, embed} -> leaves`. axum stays in
-//! `http` and `admin`, rusqlite in `store::sqlite`, the HNSW crate in `index::hnsw`, reqwest in the network adapters.
+//! `http` and `admin`, rusqlite in `store::sqlite`, the HNSW crate in `index::graph`, reqwest in the network adapters.
 //! Only [`app`] names concrete adapters. `tests/it/tidy.rs` holds these arrows against the source.
 //!
 //! # Invariants

@@ -330,7 +330,8 @@ impl World {
     fn new(hardness: Hardness) -> Rc<Self> {
         let model = Arc::new(Model::default());
         let store: Arc<dyn Upkeep> = Arc::<Model>::clone(&model);
-        let cache = Cache::new(store, Arc::new(Partitions::new(Settings { seal_at: 1000 })), 1 << 20);
+        let cache =
+            Cache::new(store, Arc::new(Partitions::new(Settings { seal_at: 1000, ..Settings::default() })), 1 << 20);
         Rc::new(Self {
             cache,
             model,

@@ -278,7 +278,13 @@ settings! {
     /// Longest wait for a vector (1000); after it requests go upstream
     #[arg(long, env = "SEMBLANCE_EMBEDDER_TIMEOUT_MS", value_name = "MS", hide_short_help = true)]
     embedder_timeout_ms: u64 = "embedder.timeout_ms",
-    /// Vectors of a partition from which on it is searched by graph; below, exactly
+    /// What large partitions are searched by: cells or hnsw
+    ///
+    /// cells divides them into cells of near vectors, hnsw builds neighbour graphs, which takes minutes of a core and 2.6 kB a
+    /// vector (see benches/README.md). Default: cells.
+    #[arg(long, env = "SEMBLANCE_INDEX_ENGINE", value_name = "cells|hnsw", hide_short_help = true)]
+    index_engine: String = "index.engine",
+    /// Vectors of a partition from which on a search asks the engine (16384; with hnsw 100000); below, it looks at all of them
     #[arg(long, env = "SEMBLANCE_INDEX_SEAL_AT", value_name = "N", hide_short_help = true)]
     index_seal_at: u64 = "index.seal_at",
     /// Candidates below this similarity are not looked at (0.50)

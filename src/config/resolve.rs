@@ -16,7 +16,7 @@ use super::{
     ServeArgs, UpstreamChoice, args::Typed, problem::Origin, value::ByteSize,
 };
 use crate::{
-    index::segmented::DEFAULT_SEAL_AT,
+    index::partitions::{self, Engine},
     store::encryption::EncryptionKey,
     telemetry::{self, Color, LogConfig, LogFormat},
     traffic::TrafficSettings,
@@ -90,7 +90,7 @@ impl Check<'_> {
                 ClientGone::Finish,
             ),
             embedder: self.embedder(typed),
-            seal_at: self.count("index.seal_at", typed.index_seal_at.as_ref(), DEFAULT_SEAL_AT as u64, 64..=10_000_000),
+            index: self.index(typed),
             matcher: self.matcher(typed),
             shadow: typed.shadow.as_ref().is_some_and(|typed| typed.value),
             judge: self.judge(typed),
@@ -294,6 +294,14 @@ impl Check<'_> {
             self.report(key, typed, what);
         }
         found.map(Secret::new)
+    }
+
+    fn index(&mut self, typed: &ConfigFile) -> partitions::Settings {
+        let engines = [("cells", Engine::Cells), ("hnsw", Engine::Hnsw)];
+        let engine = self.choice("index.engine", typed.index_engine.as_ref(), &engines, Engine::default());
+        let default = engine.default_seal_at() as u64;
+        let seal_at = self.count("index.seal_at", typed.index_seal_at.as_ref(), default, 64..=10_000_000);
+        partitions::Settings { engine, seal_at }
     }
 
     fn judge(&mut self, typed: &ConfigFile) -> Option<JudgeConfig> {

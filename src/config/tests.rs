@@ -1,7 +1,7 @@
 use clap::{CommandFactory, Parser};
 
 use super::*;
-use crate::{otel::Sampling, wire::Family};
+use crate::{index::partitions::Engine, otel::Sampling, wire::Family};
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -502,4 +502,15 @@ fn an_encryption_key_is_read_and_never_shown_and_an_empty_one_is_no_plain_databa
     let args = ServeArgs { encryption_key: Some(String::new()), ..ServeArgs::default() };
     let problems = config(&args, "", &[]).unwrap_err();
     assert!(problems[0].contains("encryption_key") && problems[0].contains("is empty"), "{problems:?}");
+}
+
+#[test]
+fn the_engine_of_the_index_is_chosen_by_name_and_brings_its_own_size() {
+    assert_eq!(from_file("").unwrap().index, partitions::Settings::of(Engine::Cells));
+    assert_eq!(from_file("[index]\nengine = \"hnsw\"").unwrap().index, partitions::Settings::of(Engine::Hnsw));
+    let args = ServeArgs { index_engine: Some("hnsw".to_owned()), ..ServeArgs::default() };
+    let read = config(&args, "[index]\nengine = \"cells\"\nseal_at = 5_000", &[]).unwrap();
+    assert_eq!(read.index, partitions::Settings { engine: Engine::Hnsw, seal_at: 5_000 });
+    let problems = from_file("[index]\nengine = \"flat\"").unwrap_err();
+    assert_eq!(problems, ["semblance.toml:2: index.engine: \"flat\" is unknown; write cells or hnsw"]);
 }

@@ -1,7 +1,7 @@
 //! Background builds: one thread at a time for the whole process, gone when there is nothing to build.
 //!
 //! Invariants: jobs run one after another in the order submitted; a job that panics ends alone; nobody waits for a
-//! build but tests. A graph of 100 000 vectors takes a core for minutes, so more than one at a time would starve
+//! build but tests. Cells for a million vectors take a core for a minute, so more than one build at a time would starve
 //! the requests, and none may run on a caller's thread.
 
 use std::{
@@ -67,7 +67,7 @@ impl Builds {
         }
     }
 
-    /// Gives up what runs and what waits: the process is about to end, and graphs are rebuilt after a start.
+    /// Gives up what runs and what waits: the process is about to end, and cells are made again after a start.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.lock().jobs.clear();

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     entry::EntryId,
-    index::vectors::{SMALL, row_number},
+    index::vectors::{SMALL, map_bytes, row_number},
 };
 
 /// Spreads numbers that are already distinct; ids are the store's own, so nobody can choose them to collide.
@@ -40,29 +40,32 @@ pub(super) type NumberMap<V> = HashMap<u64, V, BuildHasherDefault<NumberHasher>>
 pub(super) type IdMap = NumberMap<u32>;
 
 /// The entries of one row.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
+#[expect(clippy::box_collection, reason = "nearly every row has one owner and pays for the width of this")]
 pub(super) enum Owner {
-    #[default]
-    None,
     One(EntryId),
-    Many(Vec<EntryId>),
+    /// Ascending.
+    Many(Box<Vec<EntryId>>),
 }
 
 impl Owner {
     /// Oldest first.
     pub(super) fn ids(&self) -> &[EntryId] {
         match self {
-            Self::None => &[],
             Self::One(id) => std::slice::from_ref(id),
             Self::Many(ids) => ids,
         }
     }
 
+    fn nobody() -> Self {
+        Self::Many(Box::default())
+    }
+
     fn add(&mut self, id: EntryId) {
         match self {
-            Self::None => *self = Self::One(id),
             Self::One(first) if *first == id => {}
-            Self::One(first) => *self = Self::Many(vec![id.min(*first), id.max(*first)]),
+            Self::One(first) => *self = Self::Many(Box::new(vec![id.min(*first), id.max(*first)])),
+            Self::Many(ids) if ids.is_empty() => *self = Self::One(id),
             Self::Many(ids) => {
                 if let Err(at) = ids.binary_search(&id) {
                     ids.insert(at, id);
@@ -73,14 +76,14 @@ impl Owner {
 
     fn remove(&mut self, id: EntryId) {
         match self {
-            Self::One(first) if *first == id => *self = Self::None,
-            Self::None | Self::One(_) => {}
+            Self::One(first) if *first == id => *self = Self::nobody(),
+            Self::One(_) => {}
             Self::Many(ids) => {
                 if let Ok(at) = ids.binary_search(&id) {
                     ids.remove(at);
                 }
-                if ids.is_empty() {
-                    *self = Self::None;
+                if let [only] = ids[..] {
+                    *self = Self::One(only);
                 }
             }
         }
@@ -91,22 +94,18 @@ impl Owner {
 #[derive(Debug, Default)]
 pub(super) struct Owners {
     rows: Vec<Owner>,
-    /// Row by id, once there are more than [`SMALL`] rows.
+    /// Row by id, once there are more than [`SMALL`] rows; never in a cell.
     by_id: Option<Box<IdMap>>,
     /// Ids. Counts are as wide as row numbers: there may be a hundred thousand of these tables.
     ids: u32,
-    /// Rows with at least one id.
-    live: u32,
+    /// These are the rows of a cell: some hundred, and who asks knows which cell.
+    cell: bool,
 }
 
 impl Owners {
-    /// Owners of rows `0..`, as given.
-    pub(super) fn from_rows(rows: Vec<Owner>) -> Self {
-        let ids = row_number(rows.iter().map(|owner| owner.ids().len()).sum());
-        let live = row_number(rows.iter().filter(|owner| !owner.ids().is_empty()).count());
-        let mut owners = Self { rows, by_id: None, ids, live };
-        owners.index_if_large();
-        owners
+    /// Owners of the rows of a cell.
+    pub(super) fn of_cell() -> Self {
+        Self { cell: true, ..Self::default() }
     }
 
     /// Number of ids.
@@ -114,68 +113,62 @@ impl Owners {
         self.ids as usize
     }
 
-    /// Rows with an owner.
-    pub(super) fn live_rows(&self) -> usize {
-        self.live as usize
-    }
-
-    /// Rows without an owner.
-    pub(super) fn dead_rows(&self) -> usize {
-        self.rows.len() - self.live_rows()
-    }
-
-    /// Whether anyone owns `row`.
-    pub(super) fn is_live(&self, row: u32) -> bool {
-        !self.ids(row).is_empty()
-    }
-
     /// Ids of `row`, oldest first.
     pub(super) fn ids(&self, row: u32) -> &[EntryId] {
         self.rows.get(row as usize).map_or(&[], Owner::ids)
     }
 
-    /// The rows that live.
-    pub(super) fn live(&self) -> impl Iterator<Item = u32> + '_ {
-        (0..row_number(self.rows.len())).filter(|&row| self.is_live(row))
+    /// Whether `id` owns a row.
+    pub(super) fn has(&self, id: EntryId) -> bool {
+        self.row_of(id).is_some()
     }
 
     fn row_of(&self, id: EntryId) -> Option<u32> {
         match &self.by_id {
             Some(map) => map.get(&id.0).copied(),
-            None => (0..row_number(self.rows.len())).find(|&row| self.ids(row).binary_search(&id).is_ok()),
+            None => (0..).zip(&self.rows).find(|(_, owner)| owner.ids().binary_search(&id).is_ok()).map(|(row, _)| row),
         }
     }
 
-    /// Makes `id`, which owns nothing, an owner of `row`: a row there is, or the next one.
-    pub(super) fn add(&mut self, row: u32, id: EntryId) {
-        if row as usize == self.rows.len() {
-            if self.rows.len() == self.rows.capacity() {
-                self.rows.reserve_exact((self.rows.len() / 4).max(1));
-            }
-            self.rows.push(Owner::None);
-        }
-        let Some(owner) = self.rows.get_mut(row as usize) else { return };
-        self.live += u32::from(owner.ids().is_empty());
-        self.ids += 1;
-        owner.add(id);
+    /// Makes the ids of `owner`, which own nothing, owners of `row`: a row there is, or the next one.
+    pub(super) fn add_all(&mut self, row: u32, owner: Owner) {
+        self.ids += row_number(owner.ids().len());
         if let Some(map) = &mut self.by_id {
-            map.insert(id.0, row);
-        } else {
-            self.index_if_large();
+            map.extend(owner.ids().iter().map(|id| (id.0, row)));
+        }
+        match self.rows.get_mut(row as usize) {
+            Some(there) => owner.ids().iter().for_each(|&id| there.add(id)),
+            None => {
+                if self.rows.len() == self.rows.capacity() {
+                    let more = if self.rows.len() < 64 { self.rows.len() / 4 } else { self.rows.len() / 8 };
+                    self.rows.reserve_exact(more.max(1));
+                }
+                self.rows.push(owner);
+                self.index_if_large();
+            }
         }
     }
 
     /// Ends what `id` owns; the row it owned.
     pub(super) fn remove(&mut self, id: EntryId) -> Option<u32> {
         let row = self.row_of(id)?;
-        let owner = self.rows.get_mut(row as usize)?;
-        owner.remove(id);
+        self.rows.get_mut(row as usize)?.remove(id);
         self.ids -= 1;
-        self.live -= u32::from(owner.ids().is_empty());
         if let Some(map) = &mut self.by_id {
             map.remove(&id.0);
         }
         Some(row)
+    }
+
+    /// Takes the owners of `row` away; the row is left without any.
+    pub(super) fn take(&mut self, row: u32) -> Owner {
+        let Some(owner) = self.rows.get_mut(row as usize) else { return Owner::nobody() };
+        let owner = std::mem::replace(owner, Owner::nobody());
+        self.ids -= row_number(owner.ids().len());
+        if let Some(map) = &mut self.by_id {
+            owner.ids().iter().for_each(|id| _ = map.remove(&id.0));
+        }
+        owner
     }
 
     /// Drops `row`, which nobody owns; the last row takes its number.
@@ -189,18 +182,20 @@ impl Owners {
                 map.insert(id.0, row);
             }
         }
-    }
-
-    /// Takes the owners of `row` away; the ids stay registered, so only for a table about to be dropped.
-    pub(super) fn take(&mut self, row: u32) -> Owner {
-        self.rows.get_mut(row as usize).map(std::mem::take).unwrap_or_default()
+        if self.rows.len() * 2 < self.rows.capacity() {
+            let keep = self.rows.len() + self.rows.len() / 8;
+            self.rows.shrink_to(keep);
+            if let Some(map) = &mut self.by_id {
+                map.shrink_to(self.ids as usize);
+            }
+        }
     }
 
     fn index_if_large(&mut self) {
-        if self.by_id.is_none() && self.rows.len() > SMALL {
+        if self.by_id.is_none() && !self.cell && self.rows.len() > SMALL {
             let mut map = IdMap::with_capacity_and_hasher(self.len(), BuildHasherDefault::default());
-            for (row, owner) in self.rows.iter().enumerate() {
-                map.extend(owner.ids().iter().map(|id| (id.0, row_number(row))));
+            for (row, owner) in (0..).zip(&self.rows) {
+                map.extend(owner.ids().iter().map(|id| (id.0, row)));
             }
             self.by_id = Some(Box::new(map));
         }
@@ -208,16 +203,12 @@ impl Owners {
 
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
-        let shared: usize = self
-            .rows
-            .iter()
-            .map(|owner| match owner {
-                Owner::Many(ids) => ids.capacity() * size_of::<EntryId>(),
-                Owner::None | Owner::One(_) => 0,
-            })
-            .sum();
+        let shared = |owner: &Owner| match owner {
+            Owner::Many(ids) => size_of::<Vec<EntryId>>() + ids.capacity() * size_of::<EntryId>(),
+            Owner::One(_) => 0,
+        };
         self.rows.capacity() * size_of::<Owner>()
-            + shared
-            + self.by_id.as_ref().map_or(0, |map| size_of::<IdMap>() + map.capacity() * 8 / 7 * 17)
+            + self.rows.iter().map(shared).sum::<usize>()
+            + self.by_id.as_ref().map_or(0, |map| size_of::<IdMap>() + map_bytes(map))
     }
 }

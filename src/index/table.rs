@@ -4,8 +4,9 @@ use crate::{
     entry::EntryId,
     index::{
         Candidate,
-        ids::Owners,
-        vectors::{Near, Vectors},
+        ids::{Owner, Owners},
+        nearest::Nearest,
+        vectors::Vectors,
     },
     similarity::Similarity,
 };
@@ -18,40 +19,60 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// The rows of one cell of a large partition.
+    pub(super) fn of_cell() -> Self {
+        Self { vectors: Vectors::of_cell(), owners: Owners::of_cell() }
+    }
+
+    /// Distinct vectors.
+    pub(super) fn rows(&self) -> usize {
+        self.vectors.len()
+    }
+
     /// Adds `id`, which is not in the table. The caller has checked the dimension.
     pub(super) fn add(&mut self, id: EntryId, values: &[f32]) {
+        self.add_all(Owner::One(id), values);
+    }
+
+    /// Adds the ids of `owner`, none of which is in the table.
+    pub(super) fn add_all(&mut self, owner: Owner, values: &[f32]) {
         let row = self.vectors.find(values).unwrap_or_else(|| self.vectors.push(values));
-        self.owners.add(row, id);
+        self.owners.add_all(row, owner);
     }
 
     /// Removes `id`; whether it was there.
     pub(super) fn remove(&mut self, id: EntryId) -> bool {
         let Some(row) = self.owners.remove(id) else { return false };
-        if !self.owners.is_live(row) {
-            self.owners.swap_remove(row);
-            self.vectors.swap_remove(row);
+        if self.owners.ids(row).is_empty() {
+            self.drop_row(row);
         }
         true
     }
 
+    /// Takes the row that holds exactly `values` out, with all its owners; `row` is where it was a moment ago.
+    pub(super) fn take(&mut self, row: u32, values: &[f32]) -> Option<Owner> {
+        let row = if self.vectors.values(row) == values { row } else { self.vectors.find(values)? };
+        let owner = self.owners.take(row);
+        self.drop_row(row);
+        Some(owner)
+    }
+
+    fn drop_row(&mut self, row: u32) {
+        self.owners.swap_remove(row);
+        self.vectors.swap_remove(row);
+    }
+
     /// The closest entries, exactly.
     pub(super) fn search(&self, values: &[f32], k: usize, floor: Similarity) -> Vec<Candidate> {
-        rank(expand(&self.vectors.nearest(values, k, floor.get(), |_| true), &self.owners, k), k)
+        let mut nearest = Nearest::new(values, k, floor);
+        nearest.look_into(self);
+        nearest.finish()
     }
 
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
         self.vectors.bytes() + self.owners.bytes()
     }
-}
-
-/// Rows to entries: of each row the `k` newest, since no more can be asked for.
-pub(super) fn expand(rows: &[Near], owners: &Owners, k: usize) -> Vec<Candidate> {
-    let newest = |near: &Near| {
-        let similarity = near.similarity;
-        owners.ids(near.row).iter().rev().take(k).map(move |&id| Candidate { id, similarity })
-    };
-    rows.iter().flat_map(newest).collect()
 }
 
 /// The `k` closest, closest first; the newest first among equals.

@@ -1,11 +1,14 @@
 //! Rows of distinct vectors: f32 values, and int8 codes to preselect with.
 //!
-//! Invariants: no vector is held twice; all have one dimension; [`Vectors::nearest`] returns exactly the rows that an
-//! f32 scan would. The codes only rule rows out: for a row `v = v' + e` and a query `q = q' + f` (codes plus error),
-//! `q·v - q'·v' = q·e + f·v'`, so with unit vectors the estimate is off by at most `|e| + |f|·(1 + |e|)`. Both norms
-//! are measured, not assumed; a row is dropped only when even its upper bound is below the k-th lower bound.
+//! Invariants: no vector is held twice; all have one dimension. The codes only rule rows out: for a row `v = v' + e` and a
+//! query `q = q' + f` (codes plus error), `q·v - q'·v' = q·e + f·v'`, so with unit vectors the estimate is off by at most
+//! `|e| + |f|·(1 + |e|)`. Both norms are measured, not assumed.
+//!
+//! A table of few rows has no codes and no map: most partitions are one conversation, and looking at sixteen rows is as
+//! fast. The rows of a cell have codes from the first on and never a map: there are some hundred of them, and hash maps
+//! would cost more than they save.
 
-use std::{collections::BinaryHeap, mem::size_of};
+use std::mem::size_of;
 
 use crate::{
     index::{ids::IdMap, kernel},
@@ -16,7 +19,7 @@ use crate::{
 pub(super) const SMALL: usize = 16;
 
 /// Rows whose codes are multiplied in one go.
-const BLOCK: usize = 256;
+pub(super) const BLOCK: usize = 256;
 
 /// A query, quantised to 16 bits so that nearly all of the error is the rows'.
 #[derive(Debug, Clone)]
@@ -41,158 +44,190 @@ impl Query {
         let error = error_norm(values.iter().zip(&codes).map(|(v, &c)| v - f32::from(c) * scale));
         Self { codes, scale, error }
     }
+
+    pub(super) fn codes(&self) -> &[i16] {
+        &self.codes
+    }
+
+    pub(super) const fn scale(&self) -> f32 {
+        self.scale
+    }
 }
 
 /// How a row's codes relate to its values.
-#[derive(Debug, Clone, Copy)]
-struct Code {
-    scale: f32,
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Code {
+    pub(super) scale: f32,
     /// `|e|`: what the codes lose.
     error: f32,
 }
 
-/// A row and its exact similarity to a query.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Near {
-    pub(super) row: u32,
-    pub(super) similarity: Similarity,
+/// Appends the codes of a vector to `codes`.
+pub(super) fn encode(values: &[f32], codes: &mut Vec<i8>) -> Code {
+    let max = values.iter().fold(f32::EPSILON, |max, v| max.max(v.abs()));
+    let (scale, levels) = (max / 127.0, 127.0 / max);
+    let start = codes.len();
+    #[expect(clippy::cast_possible_truncation, reason = "v * levels is at most 127")]
+    codes.extend(values.iter().map(|v| nearest_integer(v * levels) as i8));
+    let codes = codes.get(start..).unwrap_or_default();
+    let error = error_norm(values.iter().zip(codes).map(|(v, &c)| v - f32::from(c) * scale));
+    Code { scale, error }
+}
+
+/// What is held of each row beside its values.
+#[derive(Debug, Default)]
+struct Coded {
+    codes: Vec<i8>,
+    code: Vec<Code>,
+    /// Row by hash of its values; `None` in a cell.
+    by_hash: Option<IdMap>,
 }
 
 /// Distinct vectors of one dimension, numbered from zero.
 #[derive(Debug, Default)]
 pub(super) struct Vectors {
-    dims: usize,
+    dims: u32,
+    /// These are the rows of a cell.
+    cell: bool,
     values: Vec<f32>,
-    codes: Vec<i8>,
-    code: Vec<Code>,
-    /// Row by hash of its values, once there are more than [`SMALL`] rows.
-    by_hash: Option<Box<IdMap>>,
+    /// `None` while there are few rows.
+    coded: Option<Box<Coded>>,
 }
 
 impl Vectors {
-    pub(super) fn with_capacity(dims: usize, rows: usize) -> Self {
-        Self {
-            dims,
-            values: Vec::with_capacity(dims * rows),
-            codes: Vec::with_capacity(dims * rows),
-            code: Vec::with_capacity(rows),
-            by_hash: (rows > SMALL).then(|| Box::new(IdMap::with_capacity_and_hasher(rows, Default::default()))),
-        }
+    /// Rows of a cell.
+    pub(super) fn of_cell() -> Self {
+        Self { cell: true, ..Self::default() }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.code.len()
+        self.values.len() / self.dims().max(1)
     }
 
     /// Zero until the first row.
     pub(super) fn dims(&self) -> usize {
-        self.dims
+        self.dims as usize
     }
 
     pub(super) fn values(&self, row: u32) -> &[f32] {
-        let start = row as usize * self.dims;
-        self.values.get(start..start + self.dims).unwrap_or_default()
+        self.values.get(self.range(row)).unwrap_or_default()
     }
 
-    fn codes(&self, row: u32) -> &[i8] {
-        let start = row as usize * self.dims;
-        self.codes.get(start..start + self.dims).unwrap_or_default()
+    fn range(&self, row: u32) -> std::ops::Range<usize> {
+        let start = row as usize * self.dims();
+        start..start + self.dims()
     }
 
-    fn code(&self, row: u32) -> Code {
-        self.code.get(row as usize).copied().unwrap_or(Code { scale: 0.0, error: 0.0 })
+    /// Codes of `row`, and their scale; `None` where there are no codes.
+    pub(super) fn code_of(&self, row: u32) -> Option<(&[i8], Code)> {
+        let coded = self.coded.as_ref()?;
+        Some((coded.codes.get(self.range(row))?, *coded.code.get(row as usize)?))
     }
 
     /// The row that holds exactly `values`.
     pub(super) fn find(&self, values: &[f32]) -> Option<u32> {
-        if values.len() != self.dims {
+        if values.len() != self.dims() {
             return None;
         }
-        match &self.by_hash {
-            Some(map) => map.get(&hash(values)).copied().filter(|&row| self.values(row) == values),
-            None => (0..row_number(self.len())).find(|&row| self.values(row) == values),
+        let same = |row: &u32| self.values(*row) == values;
+        let Some(coded) = &self.coded else { return (0..row_number(self.len())).find(same) };
+        if let Some(map) = &coded.by_hash {
+            return map.get(&hash(values)).copied().filter(same);
         }
+        // Equal vectors have equal scales and errors, and hardly any others do.
+        let mut codes = Vec::with_capacity(values.len());
+        let wanted = encode(values, &mut codes);
+        let alike = (0..).zip(&coded.code).filter(|(_, code)| **code == wanted).map(|(row, _)| row);
+        alike.into_iter().find(same)
     }
 
     /// Adds a vector that [`Vectors::find`] does not know. The first one sets the dimension.
     pub(super) fn push(&mut self, values: &[f32]) -> u32 {
-        if self.code.is_empty() {
-            self.dims = values.len();
+        if self.values.is_empty() {
+            self.dims = row_number(values.len());
         }
-        let max = values.iter().fold(f32::EPSILON, |max, v| max.max(v.abs()));
-        let (scale, levels) = (max / 127.0, 127.0 / max);
+        let row = row_number(self.len());
         self.grow();
-        #[expect(clippy::cast_possible_truncation, reason = "v * levels is at most 127")]
-        self.codes.extend(values.iter().map(|v| nearest_integer(v * levels) as i8));
-        let row = row_number(self.code.len());
-        let start = self.values.len();
         self.values.extend_from_slice(values);
-        let codes = self.codes.get(start..).unwrap_or_default();
-        let error = error_norm(values.iter().zip(codes).map(|(v, &c)| v - f32::from(c) * scale));
-        self.code.push(Code { scale, error });
-        self.remember(row);
+        if self.coded.is_none() && (self.cell || self.len() > SMALL) {
+            self.code_all();
+        } else if let Some(coded) = &mut self.coded {
+            coded.push(values, row);
+        }
         row
     }
 
-    /// Adds `row` of `other`, as it is.
-    pub(super) fn push_from(&mut self, other: &Self, row: u32) -> u32 {
-        if self.code.is_empty() {
-            self.dims = other.dims;
+    /// Codes for all rows, however few.
+    pub(super) fn coded(mut self) -> Self {
+        if self.coded.is_none() {
+            self.code_all();
         }
-        let new = row_number(self.code.len());
-        self.grow();
-        self.values.extend_from_slice(other.values(row));
-        self.codes.extend_from_slice(other.codes(row));
-        self.code.push(other.code(row));
-        self.remember(new);
-        new
+        self
+    }
+
+    fn code_all(&mut self) {
+        let rows = self.values.capacity() / self.dims().max(1);
+        let mut coded = Coded {
+            codes: Vec::with_capacity(rows * self.dims()),
+            code: Vec::with_capacity(rows),
+            by_hash: (!self.cell).then(IdMap::default),
+        };
+        for (row, values) in (0..).zip(self.values.chunks_exact(self.dims().max(1))) {
+            coded.push(values, row);
+        }
+        self.coded = Some(Box::new(coded));
     }
 
     /// Removes `row`; the last row takes its number.
     pub(super) fn swap_remove(&mut self, row: u32) {
-        let Some(last) = self.code.len().checked_sub(1).map(row_number).filter(|&last| row <= last) else {
-            return;
-        };
-        if let Some(map) = &mut self.by_hash {
-            let range = |row: u32| row as usize * self.dims..(row as usize + 1) * self.dims;
-            let moved = self.values.get(range(last)).map(hash);
-            let gone = self.values.get(range(row)).map(hash);
-            if let Some(gone) = gone.filter(|gone| map.get(gone) == Some(&row)) {
-                map.remove(&gone);
+        let Some(last) = self.len().checked_sub(1).map(row_number).filter(|&last| row <= last) else { return };
+        let (gone, moved) = (self.range(row), self.range(last));
+        if let Some(coded) = &mut self.coded {
+            if let Some(map) = &mut coded.by_hash {
+                let key = |range: std::ops::Range<usize>| self.values.get(range).map(hash);
+                if let Some(key) = key(gone.clone()).filter(|key| map.get(key) == Some(&row)) {
+                    map.remove(&key);
+                }
+                if let Some(key) = key(moved.clone()).filter(|key| map.get(key) == Some(&last)) {
+                    map.insert(key, row);
+                }
             }
-            if let Some(moved) = moved.filter(|moved| map.get(moved) == Some(&last)) {
-                map.insert(moved, row);
-            }
+            coded.codes.copy_within(moved.clone(), gone.start);
+            coded.codes.truncate(moved.start);
+            coded.code.swap_remove(row as usize);
         }
-        let (from, to) = (last as usize * self.dims, row as usize * self.dims);
-        self.values.copy_within(from.., to);
-        self.values.truncate(from);
-        self.codes.copy_within(from.., to);
-        self.codes.truncate(from);
-        self.code.swap_remove(row as usize);
+        self.values.copy_within(moved.clone(), gone.start);
+        self.values.truncate(moved.start);
+        self.shrink();
     }
 
-    /// Doubling wastes half of a small partition's memory, so growth is by a quarter.
+    /// Doubling wastes half of a small partition's memory, so growth is by a quarter, in a large table by an eighth.
     fn grow(&mut self) {
-        let rows = self.code.len();
-        if rows == self.code.capacity() {
-            let more = (rows / 4).max(1);
-            self.code.reserve_exact(more);
-            self.values.reserve_exact(more * self.dims);
-            self.codes.reserve_exact(more * self.dims);
+        if self.values.len() < self.values.capacity() {
+            return;
+        }
+        let rows = self.len();
+        let more = if rows < 64 { rows / 4 } else { rows / 8 }.max(1);
+        self.values.reserve_exact(more * self.dims());
+        if let Some(coded) = &mut self.coded {
+            coded.code.reserve_exact(more);
+            coded.codes.reserve_exact(more * self.dims as usize);
         }
     }
 
-    fn remember(&mut self, row: u32) {
-        if self.by_hash.is_none() && self.code.len() > SMALL {
-            let rows = (0..row).map(|row| (hash(self.values(row)), row)).collect();
-            self.by_hash = Some(Box::new(rows));
+    /// Rows come and go; what they leave must not stay for ever.
+    fn shrink(&mut self) {
+        let rows = self.len();
+        if self.values.len() * 2 >= self.values.capacity() {
+            return;
         }
-        if self.by_hash.is_some() {
-            let key = hash(self.values(row));
-            if let Some(map) = &mut self.by_hash {
-                // Two vectors of one hash: the second is merely not recognised when it comes again.
-                map.entry(key).or_insert(row);
+        let keep = rows + rows / 8;
+        self.values.shrink_to(keep * self.dims());
+        if let Some(coded) = &mut self.coded {
+            coded.code.shrink_to(keep);
+            coded.codes.shrink_to(keep * self.dims as usize);
+            if let Some(map) = &mut coded.by_hash {
+                map.shrink_to(keep);
             }
         }
     }
@@ -202,153 +237,72 @@ impl Vectors {
         Similarity::new(dot(values, self.values(row)))
     }
 
-    /// Estimated cosine from the codes; always finite.
+    /// Estimated cosine from the codes; always finite, and -1 where there are none.
     pub(super) fn estimate(&self, query: &Query, row: u32) -> f32 {
-        let mut out = [0];
-        kernel::scan(&query.codes, self.codes(row), &mut out);
-        as_score(out[0]) * query.scale * self.code(row).scale
+        self.code_of(row).map_or(-1.0, |(codes, code)| {
+            let mut product = [0];
+            kernel::scan(&query.codes, codes, &mut product);
+            as_score(product[0]) * query.scale * code.scale
+        })
     }
 
-    /// Estimated cosine of two rows; always finite.
+    /// Estimated cosine of two rows; always finite, and -1 where there are no codes.
     pub(super) fn estimate_pair(&self, a: u32, b: u32) -> f32 {
-        let product = kernel::pair(self.codes(a), self.codes(b));
-        as_score(product) * self.code(a).scale * self.code(b).scale
+        let (Some((a, of_a)), Some((b, of_b))) = (self.code_of(a), self.code_of(b)) else { return -1.0 };
+        as_score(kernel::pair(a, b)) * of_a.scale * of_b.scale
     }
 
-    /// The `k` rows closest to `values` among those that `live` accepts, at or above `floor`, and all that tie with the
-    /// last of them: exactly what a scan of the f32 values finds.
-    pub(super) fn nearest(&self, values: &[f32], k: usize, floor: f32, live: impl Fn(u32) -> bool) -> Vec<Near> {
-        if k == 0 || values.len() != self.dims || self.dims == 0 {
-            return Vec::new();
-        }
-        let mut bounds = Bounds::new(k.min(self.len()), floor);
-        self.bound_all(values, &live, &mut bounds);
-        let mut rows = bounds.survivors();
-        rows.sort_unstable_by(|a, b| b.upper.total_cmp(&a.upper));
-        let mut best = Lowest::new(k);
-        let mut found = Vec::with_capacity(k.min(rows.len()));
-        for Survivor { row, upper } in rows {
-            if best.bar().is_some_and(|bar| upper < bar) {
-                break;
-            }
-            if let Some(similarity) = self.similarity(values, row).filter(|s| s.get() >= floor) {
-                best.push(similarity.get());
-                found.push(Near { row, similarity });
-            }
-        }
-        if let Some(bar) = best.bar() {
-            found.retain(|near| near.similarity.get() >= bar);
-        }
-        found
-    }
-
-    /// Bounds the similarity of every row by its codes.
-    fn bound_all(&self, values: &[f32], live: &impl Fn(u32) -> bool, bounds: &mut Bounds) {
-        let query = Query::new(values);
+    /// Calls `found` with each row whose upper bound is not below the bar that it returned last, and with both bounds.
+    pub(super) fn bound_all(&self, query: &Query, mut bar: f32, mut found: impl FnMut(u32, f32, f32) -> f32) {
+        let Some(coded) = &self.coded else { return };
         // What f32 rounding can add: eight lanes, then their sum.
-        let rounding = (as_f32(self.dims) / 8.0 + 16.0) * f32::EPSILON;
+        let rounding = (as_f32(self.dims()) / 8.0 + 16.0) * f32::EPSILON;
         let mut products = [0i32; BLOCK];
         let mut row = 0u32;
-        for (codes, code) in self.codes.chunks(BLOCK * self.dims).zip(self.code.chunks(BLOCK)) {
+        for (codes, code) in coded.codes.chunks(BLOCK * self.dims().max(1)).zip(coded.code.chunks(BLOCK)) {
             let products = products.get_mut(..code.len()).unwrap_or_default();
             kernel::scan(&query.codes, codes, products);
             for (&product, code) in products.iter().zip(code) {
                 let estimate = as_score(product) * query.scale * code.scale;
                 let error = (code.error + query.error * (1.0 + code.error)) * 1.001 + rounding;
-                if estimate + error >= bounds.bar && live(row) {
-                    bounds.add(row, estimate - error, estimate + error);
+                if estimate + error >= bar {
+                    bar = found(row, estimate - error, estimate + error);
                 }
                 row += 1;
             }
         }
     }
 
+    /// Whether rows have codes; where they have none there are few.
+    pub(super) const fn is_coded(&self) -> bool {
+        self.coded.is_some()
+    }
+
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
-        self.values.capacity() * size_of::<f32>()
-            + self.codes.capacity()
-            + self.code.capacity() * size_of::<Code>()
-            + self.by_hash.as_ref().map_or(0, |map| size_of::<IdMap>() + map.capacity() * 8 / 7 * 17)
+        self.values.capacity() * size_of::<f32>() + self.coded.as_ref().map_or(0, |coded| coded.bytes())
     }
 }
 
-#[derive(Debug)]
-struct Survivor {
-    row: u32,
-    upper: f32,
-}
-
-/// Rows that may still be among the `k` closest.
-struct Bounds {
-    lower: Lowest,
-    /// No row whose upper bound is below this can be in the result.
-    bar: f32,
-    rows: Vec<Survivor>,
-}
-
-impl Bounds {
-    fn new(k: usize, floor: f32) -> Self {
-        Self { lower: Lowest::new(k), bar: floor, rows: Vec::new() }
-    }
-
-    fn add(&mut self, row: u32, lower: f32, upper: f32) {
-        self.lower.push(lower);
-        if let Some(bar) = self.lower.bar() {
-            self.bar = self.bar.max(bar);
-        }
-        self.rows.push(Survivor { row, upper });
-    }
-
-    fn survivors(mut self) -> Vec<Survivor> {
-        let bar = self.bar;
-        self.rows.retain(|row| row.upper >= bar);
-        self.rows
-    }
-}
-
-/// The `k` largest numbers seen, for the sake of the smallest of them.
-struct Lowest {
-    k: usize,
-    heap: BinaryHeap<std::cmp::Reverse<Score>>,
-}
-
-impl Lowest {
-    fn new(k: usize) -> Self {
-        Self { k, heap: BinaryHeap::new() }
-    }
-
-    fn push(&mut self, value: f32) {
-        if self.heap.len() < self.k {
-            self.heap.push(std::cmp::Reverse(Score(value)));
-        } else if let Some(mut lowest) = self.heap.peek_mut()
-            && lowest.0.0 < value
-        {
-            lowest.0 = Score(value);
+impl Coded {
+    fn push(&mut self, values: &[f32], row: u32) {
+        let code = encode(values, &mut self.codes);
+        self.code.push(code);
+        if let Some(map) = &mut self.by_hash {
+            // Two vectors of one hash: the second is merely not recognised when it comes again.
+            map.entry(hash(values)).or_insert(row);
         }
     }
 
-    /// The `k`-th largest, once there are `k`.
-    fn bar(&self) -> Option<f32> {
-        self.heap.peek().filter(|_| self.heap.len() == self.k).map(|lowest| lowest.0.0)
+    fn bytes(&self) -> usize {
+        let map = self.by_hash.as_ref().map_or(0, map_bytes);
+        size_of::<Self>() + self.codes.capacity() + self.code.capacity() * size_of::<Code>() + map
     }
 }
 
-/// A finite score with a total order.
-#[derive(PartialEq)]
-struct Score(f32);
-
-impl Eq for Score {}
-
-impl PartialOrd for Score {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Score {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0)
-    }
+/// Bytes of a map's table.
+pub(super) fn map_bytes(map: &IdMap) -> usize {
+    map.capacity() * 8 / 7 * (size_of::<(u64, u32)>() + 1)
 }
 
 /// Rounds in a shape the compiler vectorises; `f32::round` is a call on baseline processors. Which way halves go does
@@ -380,6 +334,6 @@ fn as_f32(n: usize) -> f32 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the loss is far below the error bound's slack")]
-fn as_score(product: i32) -> f32 {
+pub(super) fn as_score(product: i32) -> f32 {
     product as f32
 }

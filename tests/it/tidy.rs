@@ -51,7 +51,7 @@ fn outside_crates_stay_in_their_rooms() {
         ("axum", &["http.rs", "http/", "admin.rs", "admin/"]),
         ("rusqlite", &["store.rs", "store/failing.rs", "store/sqlite.rs", "store/sqlite/"]),
         ("chacha20poly1305", &["store/sqlite/vault.rs"]),
-        ("hnsw_rs", &["index/hnsw.rs"]),
+        ("hnsw_rs", &["index/graph/hnsw.rs"]),
         ("reqwest", &["upstream/http.rs", "upstream/http/", "embed/remote.rs", "embed/remote/", "app.rs", "cli/"]),
         ("rten", &["model.rs", "model/", "embed/minilm.rs"]),
         ("tower_http", &["http/"]),

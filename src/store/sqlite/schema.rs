@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_encryption.sql"),
     include_str!("../migrations/0004_principals.sql"),
     include_str!("../migrations/0005_sources.sql"),
+    include_str!("../migrations/0006_upkeep.sql"),
 ];
 /// Readers and checkpoints wait for each other this long at most.
 const BUSY: Duration = Duration::from_millis(500);

@@ -437,3 +437,23 @@ proptest! {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(agree(steps));
     }
 }
+
+#[tokio::test]
+async fn upkeep_asks_indexes_and_looks_at_no_entry_that_it_need_not() {
+    let (_store, dir) = fresh();
+    let conn = raw(dir.path());
+    let plan = |sql: &str| -> String {
+        let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let values = vec![1; statement.parameter_count()];
+        let lines = statement.query_map(rusqlite::params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+        lines.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    };
+    let ways =
+        ["(category=? AND generated_at<?)", "(category=? AND generated_at>?)", "(category=? AND invalidated_at<?)"];
+    for (sql, way) in write::EXPIRED.into_iter().zip(ways) {
+        let plan = plan(sql);
+        assert!(plan.contains("USING") && plan.contains(way) && !plan.contains("TEMP B-TREE"), "{plan}");
+    }
+    let plan = plan("SELECT count(*), sum(bytes) FROM entries");
+    assert!(plan.contains("COVERING INDEX entries_by_size"), "{plan}");
+}

@@ -173,20 +173,25 @@ pub(super) fn touch(conn: &Connection, used: &[EntryId], now: Timestamp) -> Done
     Ok(())
 }
 
+/// Ways to expire, each with an index of its own: asked for together, every entry of the category would be looked at, by
+/// the one thread that writes, each time.
+pub(super) const EXPIRED: [&str; 3] = [
+    "SELECT id FROM entries WHERE category = ? AND generated_at < ? ORDER BY generated_at LIMIT ?",
+    "SELECT id FROM entries WHERE category = ? AND generated_at > ? ORDER BY generated_at LIMIT ?",
+    "SELECT id FROM entries WHERE category = ? AND invalidated_at < ? ORDER BY invalidated_at LIMIT ?",
+];
+
 pub(super) fn reap(conn: &Connection, expired: &Expired, limit: u32) -> Done<Vec<EntryId>> {
     let Expired { category, generated_before, generated_after, invalidated_before } = expired;
-    let values = vec![
-        Value::Text(category.clone()),
-        Value::Integer(generated_before.as_millis()),
-        Value::Integer(generated_after.as_millis()),
-        Value::Integer(invalidated_before.as_millis()),
-        Value::Integer(limit.into()),
-    ];
-    let sql = "DELETE FROM entries WHERE id IN (
-                   SELECT id FROM entries WHERE category = ? AND (generated_at < ? OR generated_at > ? OR invalidated_at < ?)
-                   ORDER BY generated_at LIMIT ?)
-               RETURNING id";
-    ids(conn, sql, values)
+    let mut reaped = Vec::new();
+    for (which, moment) in EXPIRED.into_iter().zip([generated_before, generated_after, invalidated_before]) {
+        let left = i64::from(limit) - i64::try_from(reaped.len()).unwrap_or(i64::MAX);
+        let values = [Value::Text(category.clone()), Value::Integer(moment.as_millis()), Value::Integer(left.max(0))];
+        let sql = format!("DELETE FROM entries WHERE id IN ({which}) RETURNING id");
+        reaped.extend(ids(conn, &sql, values.to_vec())?);
+    }
+    reaped.sort_unstable();
+    Ok(reaped)
 }
 
 pub(super) fn evict_to(conn: &Connection, bytes: u64, limit: u32) -> Done<Vec<EntryId>> {

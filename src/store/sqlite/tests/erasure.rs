@@ -95,7 +95,7 @@ async fn a_file_of_an_older_version_keeps_its_answers_and_they_are_nobodys() {
     let old = Entry { principal: None, sources: Vec::new(), ..entry(store.next_id(), "old") };
     store.admit(old.clone(), Durability::Through).await.unwrap();
     store.close().await.unwrap();
-    let back = "DROP INDEX entries_by_principal; ALTER TABLE entries DROP COLUMN principal;
+    let back = "DROP INDEX entries_by_invalidation; DROP INDEX entries_by_size; DROP INDEX entries_by_principal; ALTER TABLE entries DROP COLUMN principal;
                 ALTER TABLE blocked DROP COLUMN principal; DROP TABLE encryption;
                 DROP TABLE entry_sources; DROP TABLE sources; DROP TABLE replaced_versions; DROP TABLE bans;
                 PRAGMA user_version = 2";

@@ -80,6 +80,7 @@ impl std::fmt::Debug for Graph {
 
 impl Graph {
     /// Builds the graph on this thread, which takes milliseconds a row; gives up as soon as `wanted` says no.
+    /// The rows have codes.
     pub(super) fn build(vectors: &Arc<Vectors>, wanted: impl Fn() -> bool) -> Result<Self, BuildError> {
         // The crate asserts its own invariants; a broken one costs the graph, not the partition.
         catch_unwind(AssertUnwindSafe(|| Self::grow(vectors, wanted))).unwrap_or(Err(BuildError::Failed))
