@@ -84,8 +84,11 @@ fn id(n: usize) -> EntryId {
 /// How an index is kept just now, in words.
 type Shape = Box<dyn Fn() -> String>;
 
-/// An empty index of one partition.
-fn index_of(engine: Engine, builds: &Arc<Builds>) -> (Box<dyn VectorIndex>, Shape) {
+/// An index of one partition, and how to ask for its shape.
+type Shaped = (Box<dyn VectorIndex>, Shape);
+
+/// An empty one.
+fn index_of(engine: Engine, builds: &Arc<Builds>) -> Shaped {
     let shared = Shared::new(Arc::clone(builds), engine.default_seal_at());
     match engine {
         Engine::Cells => {
@@ -102,11 +105,7 @@ fn index_of(engine: Engine, builds: &Arc<Builds>) -> (Box<dyn VectorIndex>, Shap
 }
 
 /// An index of one partition, filled and settled, and the seconds that both took.
-fn filled(
-    questions: &Questions,
-    entries: usize,
-    engine: Engine,
-) -> anyhow::Result<((Box<dyn VectorIndex>, Shape), f64, f64)> {
+fn filled(questions: &Questions, entries: usize, engine: Engine) -> anyhow::Result<(Shaped, f64, f64)> {
     let builds = Builds::by_hand();
     let (index, shape) = index_of(engine, &builds);
     let (mut inserting, mut building) = (0.0, 0.0);

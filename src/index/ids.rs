@@ -41,10 +41,10 @@ pub(super) type IdMap = NumberMap<u32>;
 
 /// The entries of one row.
 #[derive(Debug, Clone)]
-#[expect(clippy::box_collection, reason = "nearly every row has one owner and pays for the width of this")]
 pub(super) enum Owner {
     One(EntryId),
-    /// Ascending.
+    /// Ascending. Boxed, because nearly every row has one owner and pays for the width of this.
+    #[expect(clippy::box_collection, reason = "two words narrower in every row that has one owner")]
     Many(Box<Vec<EntryId>>),
 }
 
