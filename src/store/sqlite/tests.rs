@@ -115,7 +115,7 @@ fn a_newer_database_is_refused_and_left_as_it_is() {
     raw(dir.path()).execute_batch("PRAGMA journal_mode = DELETE; PRAGMA user_version = 99").unwrap();
     let before = std::fs::read(schema::database_path(dir.path())).unwrap();
     let error = SqliteStore::open(dir.path(), StoreSettings::default()).unwrap_err();
-    assert!(matches!(error, StoreError::TooNew { found: 99, supported: 5, .. }), "{error}");
+    assert!(matches!(error, StoreError::TooNew { found: 99, supported: 6, .. }), "{error}");
     assert_eq!(std::fs::read(schema::database_path(dir.path())).unwrap(), before);
 }
 
