@@ -14,7 +14,8 @@ use crate::{
     admin::{self, Control, Desk},
     cache::Cache,
     clock::Clock,
-    config::{self, ClientGone, Config, EmbedderConfig, EmbedderKind, Limits, UpstreamChoice},
+    config::{self, ClientGone, Config, EmbedderConfig, EmbedderKind, Limits, SharedStore, StoreChoice, UpstreamChoice},
+    key::PrincipalKey,
     embed::{
         EmbedError, Embedder,
         breaker::BreakerSettings,
@@ -43,6 +44,8 @@ use crate::{
     store::{
         StoreError, Upkeep,
         failing::FailingStore,
+        redis::{RedisSettings, RedisStore},
+        shared::Models,
         sqlite::{SqliteStore, StoreSettings, traffic::SqliteTraffic},
         traffic::TrafficLog,
     },
@@ -127,6 +130,15 @@ pub enum StartError {
     #[error("principal.key in {path} cannot be used: {source}; it must be 32 bytes, readable by this user only")]
     Key {
         /// The data directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The authorities that vouch for the shared store cannot be read.
+    #[error("{path}, the authorities of the shared store, cannot be read: {source}; set cluster.ca to a PEM file")]
+    Authorities {
+        /// The file.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -270,6 +282,12 @@ impl App {
         self.tasks.spawn("re-embed", re_embed);
         let books = Arc::clone(&parts.traffic).keep_books(Arc::clone(&parts.embedder), stop());
         self.tasks.spawn("keep-books", books);
+        if store().shared().is_some() {
+            let embedder = parts.embedder.fingerprint().to_owned();
+            let following = jobs::follow(Arc::clone(&parts.cache), embedder, Arc::clone(&parts.metrics), stop());
+            self.tasks.spawn("follow-nodes", following);
+            self.tasks.spawn("tidy-store", jobs::tidy(store(), stop()));
+        }
         self.tasks.spawn("reap", jobs::reap(gateway(), store(), config.disk_budget_bytes, stop()));
         if let Some(policies) = policies {
             self.tasks.spawn("watch-policies", jobs::watch_policies(gateway(), policies, store(), stop()));
@@ -366,6 +384,7 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
         Some(verifier) => Some(verifier),
         None => load_verifier(config).await?,
     };
+    let principal_key = principal_key(config, store.as_ref(), embedder.as_ref(), verifier.as_deref()).await?;
     let metrics = Arc::new(Metrics::new());
     let upstream = match seams.upstream {
         Some(upstream) => upstream,
@@ -373,11 +392,13 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
     };
     let index = Arc::new(Partitions::new(partitions::Settings { seal_at: config.seal_at }));
     let cache = Arc::new(Cache::new(Arc::clone(&store), index, config.hot_tier_bytes));
+    if let Err(error) = cache.join(embedder.fingerprint()).await {
+        tracing::warn!(reason = error.reason(), %error, "the other nodes are not followed yet");
+    }
     if let Err(error) = jobs::rebuild_index(store.as_ref(), &cache, embedder.fingerprint()).await {
         tracing::warn!(reason = error.reason(), %error, "index not rebuilt, semantic hits start empty");
     }
-    let principal_key = keys::principal_key(&config.data_dir)
-        .map_err(|source| StartError::Key { path: config.data_dir.clone(), source })?;
+    let (own_key, principal_key) = principal_key;
     let otel = telemetry(config, &metrics)?;
     let traffic = Traffic::new(open_traffic(config).await, config.traffic, prices(config)?, seams.clock.clone());
     let gateway = Gateway::new(gateway::Parts {
@@ -390,7 +411,7 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
         tasks: tasks.clone(),
         metrics,
         otel,
-        keys: Keyring::new(&config.data_dir, principal_key.clone()),
+        keys: Keyring::new(&config.data_dir, own_key),
         principal_key,
         settings: settings(config),
         oversight: oversight(config)?,
@@ -409,6 +430,24 @@ fn telemetry(config: &Config, metrics: &Arc<Metrics>) -> Result<Otel, StartError
     Ok(Otel::start(settings, Arc::new(collector), metrics))
 }
 
+/// This node's own secret, and the one that all nodes turn credentials into principals with. A node that fits to the others
+/// joins them by that.
+async fn principal_key(
+    config: &Config,
+    store: &dyn Upkeep,
+    embedder: &dyn Embedder,
+    verifier: Option<&dyn Verifier>,
+) -> Result<(PrincipalKey, PrincipalKey), StartError> {
+    let own = keys::principal_key(&config.data_dir)
+        .map_err(|source| StartError::Key { path: config.data_dir.clone(), source })?;
+    let Some(shared) = store.shared() else { return Ok((own.clone(), own)) };
+    let embedder = embedder.fingerprint().to_owned();
+    let verifier = verifier.map_or_else(|| "none".to_owned(), |verifier| verifier.fingerprint().to_owned());
+    shared.agree(Models { embedder, verifier }).await?;
+    let everybodys = shared.principal_key(own.clone()).await?;
+    Ok((own, everybodys))
+}
+
 async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, flag, source })
 }
@@ -418,6 +457,9 @@ fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
 }
 
 async fn open_store(config: &Config, clock: &Clock) -> Result<Arc<dyn Upkeep>, StartError> {
+    if let StoreChoice::Shared(shared) = &config.store {
+        return connect_store(config, shared, clock).await;
+    }
     let dir = config.data_dir.clone();
     let encryption = config.encryption_key.clone();
     let settings = StoreSettings { clock: clock.clone(), encryption, ..StoreSettings::default() };
@@ -425,6 +467,36 @@ async fn open_store(config: &Config, clock: &Clock) -> Result<Arc<dyn Upkeep>, S
     match opened.map_err(|_| StartError::Interrupted)? {
         Ok(store) => Ok(Arc::new(store)),
         // Apps need their answers more than the cache. What an operator got wrong is told before anything is served.
+        Err(error) if error.is_the_disks() => {
+            tracing::error!(reason = error.reason(), %error, "serving without the cache until the next start");
+            Ok(Arc::new(FailingStore::dead()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn connect_store(config: &Config, shared: &SharedStore, clock: &Clock) -> Result<Arc<dyn Upkeep>, StartError> {
+    crate::upstream::http::install_tls();
+    let SharedStore { address, prefix, lease, serves_lease, replicas, timeout, max_age, authorities } = shared.clone();
+    let authorities = match authorities {
+        Some(path) => Some(tokio::fs::read(&path).await.map_err(|source| StartError::Authorities { path, source })?),
+        None => None,
+    };
+    let settings = RedisSettings {
+        prefix,
+        lease,
+        serves_lease,
+        replicas,
+        response: timeout,
+        max_age,
+        authorities,
+        clock: clock.clone(),
+        encryption: config.encryption_key.clone(),
+        ..RedisSettings::of(address)
+    };
+    match RedisStore::connect(settings).await {
+        Ok(store) => Ok(Arc::new(store)),
+        // As for a disk: apps need their answers more than the cache.
         Err(error) if error.is_the_disks() => {
             tracing::error!(reason = error.reason(), %error, "serving without the cache until the next start");
             Ok(Arc::new(FailingStore::dead()))

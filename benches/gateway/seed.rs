@@ -44,7 +44,7 @@ async fn fill(dir: &std::path::Path, entries: usize) -> anyhow::Result<()> {
         random: fastrand::Rng::with_seed(7),
     };
     for number in 0..entries {
-        let entry = seeder.entry(store.next_id(), number).context("no vector")?;
+        let entry = seeder.entry(store.next_id(Fingerprint::from_bytes([0; 32])), number).context("no vector")?;
         // Dropping the future does not take the write back; the flush waits for it.
         drop(store.admit(entry, Durability::Behind));
         if number % BATCH == BATCH - 1 {
