@@ -127,6 +127,8 @@ impl RedisSettings {
     }
 }
 
+/// News that every part keeps at least.
+const LEAST_NEWS: u64 = 1000;
 /// Writes that may wait; more are refused with [`StoreError::Full`].
 const QUEUE: usize = 4096;
 
@@ -157,7 +159,7 @@ impl RedisStore {
             serves_lease: settings.serves_lease,
             max_age: settings.max_age,
             replicas: settings.replicas,
-            news_kept: settings.news_kept,
+            news_kept: (settings.news_kept / u64::from(link.address().parts())).max(LEAST_NEWS),
         };
         let core = Arc::new(Core::new((link, aside), prefix, vault, clock, terms));
         setup::check_parts(&core).await?;

@@ -6,6 +6,22 @@ use std::{
     time::Duration,
 };
 
+/// The port of a server that all tests of this process share, and which ends with it, however it ends.
+pub(crate) fn of_the_process() -> u16 {
+    static SHARED: std::sync::OnceLock<(Child, u16)> = std::sync::OnceLock::new();
+    let (_, port) = SHARED.get_or_init(|| {
+        let port = free_port();
+        // The pipe closes when this process ends.
+        let script = "redis-server \"$@\" >/dev/null 2>&1 & engine=$!; read _; kill $engine";
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh", "--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        let child = command.stdin(Stdio::piped()).spawn().unwrap();
+        wait_for(port);
+        (child, port)
+    });
+    *port
+}
+
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {

@@ -3,4 +3,4 @@
 #[path = "../engine/server.rs"]
 mod server;
 
-pub(crate) use server::{Server, cluster, cluster_url};
+pub(crate) use server::{Server, cluster, cluster_url, of_the_process};

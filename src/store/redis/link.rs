@@ -108,7 +108,8 @@ impl Link {
         let mut again = true;
         loop {
             let (number, wire) = self.wire().await?;
-            let error = match send(wire, request).await {
+            // What the engine refused comes as an answer too.
+            let error = match send(wire, request).await.and_then(Value::extract_error) {
                 Ok(answer) => {
                     self.reachable.store(true, Ordering::SeqCst);
                     return Ok(answer);

@@ -174,7 +174,8 @@ impl Core {
         let lease = u64::try_from(self.terms.lease.as_millis()).unwrap_or(u64::MAX);
         nodes.iter().filter(|(node, _)| *node != self.node).all(|(_, report)| {
             let report = Report::parse(report);
-            report.at + lease < now || report.applied >= number
+            // It reports every third of a lease, and what it trusts lasts a lease from when it last asked.
+            report.at.saturating_add(lease + lease / 2) < now || report.applied >= number
         })
     }
 }
