@@ -4,6 +4,7 @@
 //! bound: a start that fails leaves everything as it was.
 
 pub mod replays;
+mod store;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,8 +15,7 @@ use crate::{
     admin::{self, Control, Desk},
     cache::Cache,
     clock::Clock,
-    config::{self, ClientGone, Config, EmbedderConfig, EmbedderKind, Limits, SharedStore, StoreChoice, UpstreamChoice},
-    key::PrincipalKey,
+    config::{self, ClientGone, Config, EmbedderConfig, EmbedderKind, Limits, UpstreamChoice},
     embed::{
         EmbedError, Embedder,
         breaker::BreakerSettings,
@@ -27,7 +27,7 @@ use crate::{
     http::{self, serve::Door},
     index::partitions::{self, Partitions},
     jobs,
-    keys::{self, Keyring},
+    keys::Keyring,
     matcher::{
         Matcher, MatcherSettings,
         verifier::{self, MiniLmVerifier, Verifier},
@@ -41,14 +41,7 @@ use crate::{
         memory::{RememberingEmbedder, RememberingVerifier},
     },
     similarity::Similarity,
-    store::{
-        StoreError, Upkeep,
-        failing::FailingStore,
-        redis::{RedisSettings, RedisStore},
-        shared::Models,
-        sqlite::{SqliteStore, StoreSettings, traffic::SqliteTraffic},
-        traffic::TrafficLog,
-    },
+    store::{StoreError, Upkeep, sqlite::traffic::SqliteTraffic, traffic::TrafficLog},
     tasks::Tasks,
     tls::{Certificates, TlsProblem},
     upstream::{
@@ -374,7 +367,7 @@ fn policies(config: &Config) -> Result<PolicySet, StartError> {
 async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> Result<Arc<Gateway>, StartError> {
     let store = match seams.store {
         Some(store) => store,
-        None => open_store(config, &seams.clock).await?,
+        None => store::open_store(config, &seams.clock).await?,
     };
     let embedder = match seams.embedder {
         Some(embedder) => embedder,
@@ -384,7 +377,8 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
         Some(verifier) => Some(verifier),
         None => load_verifier(config).await?,
     };
-    let principal_key = principal_key(config, store.as_ref(), embedder.as_ref(), verifier.as_deref()).await?;
+    let (own_key, principal_key) =
+        store::principal_key(config, store.as_ref(), embedder.as_ref(), verifier.as_deref()).await?;
     let metrics = Arc::new(Metrics::new());
     let upstream = match seams.upstream {
         Some(upstream) => upstream,
@@ -398,7 +392,6 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
     if let Err(error) = jobs::rebuild_index(store.as_ref(), &cache, embedder.fingerprint()).await {
         tracing::warn!(reason = error.reason(), %error, "index not rebuilt, semantic hits start empty");
     }
-    let (own_key, principal_key) = principal_key;
     let otel = telemetry(config, &metrics)?;
     let traffic = Traffic::new(open_traffic(config).await, config.traffic, prices(config)?, seams.clock.clone());
     let gateway = Gateway::new(gateway::Parts {
@@ -430,79 +423,12 @@ fn telemetry(config: &Config, metrics: &Arc<Metrics>) -> Result<Otel, StartError
     Ok(Otel::start(settings, Arc::new(collector), metrics))
 }
 
-/// This node's own secret, and the one that all nodes turn credentials into principals with. A node that fits to the others
-/// joins them by that.
-async fn principal_key(
-    config: &Config,
-    store: &dyn Upkeep,
-    embedder: &dyn Embedder,
-    verifier: Option<&dyn Verifier>,
-) -> Result<(PrincipalKey, PrincipalKey), StartError> {
-    let own = keys::principal_key(&config.data_dir)
-        .map_err(|source| StartError::Key { path: config.data_dir.clone(), source })?;
-    let Some(shared) = store.shared() else { return Ok((own.clone(), own)) };
-    let embedder = embedder.fingerprint().to_owned();
-    let verifier = verifier.map_or_else(|| "none".to_owned(), |verifier| verifier.fingerprint().to_owned());
-    shared.agree(Models { embedder, verifier }).await?;
-    let everybodys = shared.principal_key(own.clone()).await?;
-    Ok((own, everybodys))
-}
-
 async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, flag, source })
 }
 
 fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(asked)
-}
-
-async fn open_store(config: &Config, clock: &Clock) -> Result<Arc<dyn Upkeep>, StartError> {
-    if let StoreChoice::Shared(shared) = &config.store {
-        return connect_store(config, shared, clock).await;
-    }
-    let dir = config.data_dir.clone();
-    let encryption = config.encryption_key.clone();
-    let settings = StoreSettings { clock: clock.clone(), encryption, ..StoreSettings::default() };
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&dir, settings)).await;
-    match opened.map_err(|_| StartError::Interrupted)? {
-        Ok(store) => Ok(Arc::new(store)),
-        // Apps need their answers more than the cache. What an operator got wrong is told before anything is served.
-        Err(error) if error.is_the_disks() => {
-            tracing::error!(reason = error.reason(), %error, "serving without the cache until the next start");
-            Ok(Arc::new(FailingStore::dead()))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn connect_store(config: &Config, shared: &SharedStore, clock: &Clock) -> Result<Arc<dyn Upkeep>, StartError> {
-    crate::upstream::http::install_tls();
-    let SharedStore { address, prefix, lease, serves_lease, replicas, timeout, max_age, authorities } = shared.clone();
-    let authorities = match authorities {
-        Some(path) => Some(tokio::fs::read(&path).await.map_err(|source| StartError::Authorities { path, source })?),
-        None => None,
-    };
-    let settings = RedisSettings {
-        prefix,
-        lease,
-        serves_lease,
-        replicas,
-        response: timeout,
-        max_age,
-        authorities,
-        clock: clock.clone(),
-        encryption: config.encryption_key.clone(),
-        ..RedisSettings::of(address)
-    };
-    match RedisStore::connect(settings).await {
-        Ok(store) => Ok(Arc::new(store)),
-        // As for a disk: apps need their answers more than the cache.
-        Err(error) if error.is_the_disks() => {
-            tracing::error!(reason = error.reason(), %error, "serving without the cache until the next start");
-            Ok(Arc::new(FailingStore::dead()))
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Where records of traffic and the ledger are kept. Without that file nothing is lost but them.

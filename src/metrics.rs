@@ -345,8 +345,16 @@ impl Metrics {
             self.feed_lag.clone(),
         );
         r.register("feed_behind", "News of other nodes not read yet", self.feed_behind.clone());
-        r.register("feed_resyncs", "Times that the index was filled anew because news were cut off", self.feed_resyncs.clone());
-        r.register("shared_store_reachable", "1 while the store that nodes share answers", self.store_reachable.clone());
+        r.register(
+            "feed_resyncs",
+            "Times that the index was filled anew because news were cut off",
+            self.feed_resyncs.clone(),
+        );
+        r.register(
+            "shared_store_reachable",
+            "1 while the store that nodes share answers",
+            self.store_reachable.clone(),
+        );
     }
 
     fn start_at_zero(&self) {

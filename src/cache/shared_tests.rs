@@ -18,7 +18,10 @@ use crate::{
         conformance::{self, fingerprint, near, vector},
         redis::{
             RedisSettings, RedisStore,
-            tests::{server::{Server, cluster, cluster_url}, settings},
+            tests::{
+                server::{Server, cluster, cluster_url},
+                settings,
+            },
         },
         shared::Shared,
         sources::SourceUpdate,
@@ -98,7 +101,11 @@ fn selector(chance: &mut fastrand::Rng) -> Selector {
         2 => Selector { scope: Some(conformance::scope("a")), ..by },
         3 => Selector { prefix: Some(format!("doc:{}", number % 2)), ..by },
         4 => Selector { principals: vec![crate::key::Principal::from_bytes([7; 32])], ..by },
-        _ => Selector { near: Some(near(&question(number), 0.999)), generated_until: Some(Timestamp::from_millis(1_000)), ..by },
+        _ => Selector {
+            near: Some(near(&question(number), 0.999)),
+            generated_until: Some(Timestamp::from_millis(1_000)),
+            ..by
+        },
     }
 }
 
@@ -148,7 +155,12 @@ async fn purge(cache: &Cache, history: &History, mut chance: fastrand::Rng, roun
         let issued = history.now();
         let selector = if chance.u8(0..6) == 0 {
             let version = Some(format!("v{issued}"));
-            let update = SourceUpdate { name: format!("doc:{}", chance.u8(0..2)), version, hardness, at: Timestamp::from_millis(5) };
+            let update = SourceUpdate {
+                name: format!("doc:{}", chance.u8(0..2)),
+                version,
+                hardness,
+                at: Timestamp::from_millis(5),
+            };
             let selector = Selector { source: Some(update.outdated()), ..Selector::default() };
             cache.update_source(update).await.unwrap();
             selector

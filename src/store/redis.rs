@@ -444,11 +444,9 @@ impl Upkeep for RedisStore {
 
     fn categories(&self) -> BoxFuture<'_, Result<Vec<(String, u64)>, StoreError>> {
         self.read(async move {
-            let parts = try_join_all(
-                self.core
-                    .parts()
-                    .map(|part| async move { reply::pairs(self.core.link.ask(&self.core.on("HGETALL", part, "cats")).await?) }),
-            );
+            let parts = try_join_all(self.core.parts().map(|part| async move {
+                reply::pairs(self.core.link.ask(&self.core.on("HGETALL", part, "cats")).await?)
+            }));
             let mut all: BTreeMap<String, u64> = BTreeMap::new();
             for (category, count) in parts.await?.into_iter().flatten() {
                 *all.entry(category).or_default() += String::from_utf8_lossy(&count).parse::<u64>().unwrap_or_default();

@@ -14,7 +14,19 @@ pub(crate) fn of_the_process() -> u16 {
         // The pipe closes when this process ends.
         let script = "redis-server \"$@\" >/dev/null 2>&1 & engine=$!; read _; kill $engine";
         let mut command = Command::new("sh");
-        command.args(["-c", script, "sh", "--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.args([
+            "-c",
+            script,
+            "sh",
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]);
         let child = command.stdin(Stdio::piped()).spawn().unwrap();
         wait_for(port);
         (child, port)
@@ -25,6 +37,7 @@ pub(crate) fn of_the_process() -> u16 {
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {
+    program: &'static str,
     child: Child,
     pub(crate) port: u16,
     dir: tempfile::TempDir,
@@ -80,8 +93,43 @@ impl Server {
         let base = ["--port", port_text.as_str(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
         let args: Vec<String> = base.iter().chain(settings).map(|text| (*text).to_owned()).collect();
         let dir = tempfile::tempdir().unwrap();
-        let child = start("redis-server", port, dir.path(), &args);
-        Self { child, port, dir, args }
+        Self::run("redis-server", port, dir, args)
+    }
+
+    fn run(program: &'static str, port: u16, dir: tempfile::TempDir, args: Vec<String>) -> Self {
+        let child = start(program, port, dir.path(), &args);
+        Self { program, child, port, dir, args }
+    }
+
+    /// A replica of it that has everything it has.
+    pub(crate) fn replica(&self) -> Self {
+        let replica = Self::with(&["--replicaof", &format!("127.0.0.1 {}", self.port)]);
+        for _ in 0..1000 {
+            if replica.cli(&["info", "replication"]).contains("master_link_status:up") {
+                return replica;
+            }
+            nap();
+        }
+        panic!("the replica does not follow");
+    }
+
+    /// A Sentinel that watches over it under the name `main`, and alone decides that it is down.
+    pub(crate) fn sentinel(&self) -> Self {
+        let (port, dir) = (free_port(), tempfile::tempdir().unwrap());
+        let settings = format!(
+            "port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {} 1\nsentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n",
+            self.port
+        );
+        let file = dir.path().join("sentinel.conf");
+        std::fs::write(&file, settings).unwrap();
+        let sentinel = Self::run("redis-sentinel", port, dir, vec![file.display().to_string()]);
+        for _ in 0..2000 {
+            if sentinel.cli(&["sentinel", "replicas", "main"]).contains("slave") {
+                return sentinel;
+            }
+            nap();
+        }
+        panic!("the Sentinel sees no replica");
     }
 
     pub(crate) fn url(&self) -> String {
@@ -102,7 +150,7 @@ impl Server {
     /// Starts it anew on its port, with nothing in it.
     pub(crate) fn revive(&mut self) {
         self.kill();
-        self.child = start("redis-server", self.port, self.dir.path(), &self.args);
+        self.child = start(self.program, self.port, self.dir.path(), &self.args);
     }
 
     /// Stops it from answering, without closing a connection; or lets it go on.

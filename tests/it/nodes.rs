@@ -143,7 +143,9 @@ async fn what_one_node_of_a_cluster_purges_no_node_serves() {
 async fn an_answer_begun_before_a_purge_on_another_node_is_not_kept() {
     let server = Server::start();
     let [one, two, three] = nodes(&server.url()).await;
-    for (order, kept) in [(json!({"tag": "account"}), false), (json!({"near": ASKED}), false), (json!({"tag": "other"}), true)] {
+    for (order, kept) in
+        [(json!({"tag": "account"}), false), (json!({"near": ASKED}), false), (json!({"tag": "other"}), true)]
+    {
         let gate = Gate::closed();
         two.script.push(Reply::text("Old.").behind(&gate));
         let calls = two.calls();

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{super::{ConfigFile, SharedStore, StoreChoice}, Check};
+use super::{
+    super::{ConfigFile, SharedStore, StoreChoice},
+    Check,
+};
 use crate::store::redis::Address;
 
 /// Longest name of a deployment in an engine.
@@ -24,9 +27,11 @@ impl Check<'_> {
         };
         let prefix = typed.cluster_prefix.as_ref().map_or_else(|| "semblance".to_owned(), |typed| typed.value.clone());
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-        if let Some(typed) = typed.cluster_prefix.as_ref().filter(|_| {
-            prefix.is_empty() || prefix.len() > LONGEST_PREFIX || !prefix.bytes().all(is_plain)
-        }) {
+        if let Some(typed) = typed
+            .cluster_prefix
+            .as_ref()
+            .filter(|_| prefix.is_empty() || prefix.len() > LONGEST_PREFIX || !prefix.bytes().all(is_plain))
+        {
             self.report("cluster.prefix", typed, "must be 1 to 64 letters, digits or any of - _ . :");
         }
         let degraded = [("miss", false), ("serve-lease", true)];
@@ -36,7 +41,8 @@ impl Check<'_> {
             prefix,
             lease: self.time("cluster.lease_ms", typed.cluster_lease_ms.as_ref(), 1_000, 50),
             serves_lease: self.choice("cluster.degraded", typed.cluster_degraded.as_ref(), &degraded, false),
-            replicas: u32::try_from(self.count("cluster.replicas", typed.cluster_replicas.as_ref(), 0, 0..=16)).unwrap_or(0),
+            replicas: u32::try_from(self.count("cluster.replicas", typed.cluster_replicas.as_ref(), 0, 0..=16))
+                .unwrap_or(0),
             timeout: self.time("cluster.timeout_ms", typed.cluster_timeout_ms.as_ref(), 1_000, 1),
             max_age: Duration::from_secs(days as u64 * 24 * 3600),
             authorities: typed.cluster_ca.as_ref().map(|typed| typed.value.clone()),

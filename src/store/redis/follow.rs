@@ -92,16 +92,7 @@ impl Shared for RedisStore {
     }
 
     fn leave(&self) -> BoxFuture<'_, ()> {
-        async {
-            for part in self.core.parts() {
-                let mut leave = self.core.on("HDEL", part, "nodes");
-                leave.arg(&self.core.node);
-                if self.core.link.ask(&leave).await.is_err() {
-                    return;
-                }
-            }
-        }
-        .boxed()
+        self.core.leave().boxed()
     }
 }
 
@@ -243,9 +234,11 @@ impl Core {
         let now = self.engine_time().await?;
         for (node, report) in reply::pairs(self.link.ask(&self.on("HGETALL", part, "nodes")).await?)? {
             if Report::parse(&report).at.saturating_add(millis(FORGOTTEN_AFTER)) < now {
-                let mut forget = self.on("HDEL", part, "nodes");
-                forget.arg(node);
-                self.link.ask(&forget).await?;
+                for name in ["nodes", "models"] {
+                    let mut forget = self.on("HDEL", part, name);
+                    forget.arg(&node);
+                    self.link.ask(&forget).await?;
+                }
             }
         }
         Ok(())

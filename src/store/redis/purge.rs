@@ -55,8 +55,7 @@ impl Core {
         let id: ChangeId = fastrand::u64(1..=u64::MAX >> 1);
         let written = changes::write(change, id, &self.vault)?;
         let sweep = if sweeps(change) { "1" } else { "0" };
-        let told =
-            try_join_all(parts.iter().map(|part| self.tell_part(*part, id, &written, sweep))).await?;
+        let told = try_join_all(parts.iter().map(|part| self.tell_part(*part, id, &written, sweep))).await?;
         let replicas = told.iter().map(|(_, replicas)| *replicas).min().unwrap_or_default();
         let numbers: Vec<(u16, u64)> = parts.into_iter().zip(told.into_iter().map(|(number, _)| number)).collect();
         // This node is the first that heeds it.

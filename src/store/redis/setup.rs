@@ -18,6 +18,8 @@ const LAYOUT: u64 = 1;
 /// The oldest server whose scripts do what ours need.
 const OLDEST: u64 = 7;
 const SECRET_ROW: i64 = 1;
+/// Leases after its last report for which a node is taken to live.
+const LIVES_FOR: u64 = 5;
 
 /// Refuses a server that is too old, or would throw away what must stay.
 pub(super) async fn check(link: &Link) -> Result<(), StoreError> {
@@ -98,30 +100,53 @@ pub(super) async fn check_parts(core: &Core) -> Result<(), StoreError> {
 }
 
 impl Core {
-    /// Joins the nodes that live, which must use the same models. Where none does, this node's models hold from now on.
+    /// Joins the nodes that live, which must use the same models. It is told to them before theirs are looked at, so that of
+    /// two that start at the same time and differ at least one is refused.
     pub(super) async fn agree(&self, models: &Models) -> Result<(), StoreError> {
         let Models { embedder, verifier } = models;
-        for (what, ours) in [("embedder", embedder), ("verifier", verifier)] {
-            let theirs = once(&self.link, &self.prefix, what, ours).await?;
-            if theirs == *ours {
-                continue;
-            }
-            if self.others_live().await? {
-                return Err(StoreError::Mixed { what, theirs, ours: ours.clone() });
-            }
-            tracing::info!(what, before = theirs, now = %ours, "no other node lives: this one's model holds from now on");
-            self.link.ask(cmd("HSET").arg(meta(&self.prefix)).arg(what).arg(ours)).await?;
-        }
-        Ok(())
+        let ours = format!("{embedder}\n{verifier}");
+        let (applied, now) = (self.order(0).applied(), self.engine_time().await?);
+        let mut join = self.on("HSET", 0, "models");
+        join.arg(&self.node).arg(&ours);
+        self.link.ask(&join).await?;
+        let mut live = self.on("HSET", 0, "nodes");
+        live.arg(&self.node).arg(format!("{applied} {now}"));
+        self.link.ask(&live).await?;
+        let of_others = self.models_of_others().await?;
+        let Some(theirs) = of_others.into_iter().find(|theirs| *theirs != ours) else { return Ok(()) };
+        self.leave().await;
+        let (their_embedder, their_verifier) = theirs.split_once('\n').unwrap_or((&theirs, ""));
+        let (what, theirs, ours) = if their_embedder == embedder {
+            ("verifier", their_verifier, verifier)
+        } else {
+            ("embedder", their_embedder, embedder)
+        };
+        Err(StoreError::Mixed { what, theirs: theirs.to_owned(), ours: ours.clone() })
     }
 
-    /// Whether another node reported within the last leases.
-    async fn others_live(&self) -> Result<bool, StoreError> {
-        let mut nodes = reply::pairs(self.link.ask(&self.on("HGETALL", 0, "nodes")).await?)?;
-        nodes.retain(|(node, _)| *node != self.node);
+    /// What the other nodes use that reported within the last leases.
+    async fn models_of_others(&self) -> Result<Vec<String>, StoreError> {
+        let nodes = reply::pairs(self.link.ask(&self.on("HGETALL", 0, "nodes")).await?)?;
+        let models = reply::pairs(self.link.ask(&self.on("HGETALL", 0, "models")).await?)?;
         let now = self.engine_time().await?;
-        let recently = u64::try_from(self.terms.lease.as_millis()).unwrap_or(u64::MAX).saturating_mul(5);
-        Ok(nodes.iter().any(|(_, report)| Report::parse(report).at.saturating_add(recently) >= now))
+        let recently = u64::try_from(self.terms.lease.as_millis()).unwrap_or(u64::MAX).saturating_mul(LIVES_FOR);
+        let lives = |node: &str| {
+            let report = nodes.iter().find(|(known, _)| known == node).map(|(_, report)| Report::parse(report));
+            node != self.node && report.is_some_and(|report| report.at.saturating_add(recently) >= now)
+        };
+        let of_others = models.into_iter().filter(|(node, _)| lives(node));
+        Ok(of_others.map(|(_, models)| String::from_utf8_lossy(&models).into_owned()).collect())
+    }
+
+    /// Tells the others that this node is gone. It is forgotten anyway if that does not reach them.
+    pub(super) async fn leave(&self) {
+        for (part, name) in self.parts().map(|part| (part, "nodes")).chain([(0, "models")]) {
+            let mut leave = self.on("HDEL", part, name);
+            leave.arg(&self.node);
+            if self.link.ask(&leave).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Milliseconds, by the clock of the server that holds part 0.

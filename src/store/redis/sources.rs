@@ -65,11 +65,9 @@ impl Sources for RedisStore {
         self.read(async move {
             let text = text.unwrap_or_default().to_ascii_lowercase();
             let recorded = self.core.recorded().await?;
-            let named = try_join_all(
-                self.core
-                    .parts()
-                    .map(|part| async move { reply::texts(self.core.link.ask(&self.core.on("HKEYS", part, "names")).await?) }),
-            );
+            let named = try_join_all(self.core.parts().map(|part| async move {
+                reply::texts(self.core.link.ask(&self.core.on("HKEYS", part, "names")).await?)
+            }));
             let known: BTreeSet<String> = named.await?.into_iter().flatten().chain(recorded.keys().cloned()).collect();
             let known: Vec<String> =
                 known.into_iter().filter(|name| name.to_ascii_lowercase().contains(&text)).collect();

@@ -260,7 +260,9 @@ async fn a_purge_waits_for_every_node_that_lives_and_for_no_dead_one_longer_than
     two.follow().await.unwrap();
     let purging = one.purge(Selector::default(), Hardness::Hard, false);
     let following = async {
-        while two.core.order(0).applied() != one.core.order(0).applied() || server.cli(&["xlen", "{semblance:0}:log"]) != "1" {
+        while two.core.order(0).applied() != one.core.order(0).applied()
+            || server.cli(&["xlen", "{semblance:0}:log"]) != "1"
+        {
             two.follow().await.unwrap();
         }
     };
@@ -270,4 +272,73 @@ async fn a_purge_waits_for_every_node_that_lives_and_for_no_dead_one_longer_than
     assert!(two.trusts_hot());
     one.purge(Selector::default(), Hardness::Hard, false).await.unwrap();
     assert!(!two.trusts_hot(), "its lease had to run out");
+}
+
+#[tokio::test]
+async fn a_purge_is_not_acknowledged_without_the_replicas_that_it_needs() {
+    let server = Server::start();
+    let mut replica = server.replica();
+    let settings = RedisSettings { replicas: 1, ..settings(&server.url()) };
+    let store = RedisStore::connect(settings).await.unwrap();
+    let kept = admitted(&store, "q").await;
+    assert_eq!(store.purge(Selector::default(), Hardness::Hard, false).await.unwrap(), [kept.id]);
+    replica.kill();
+    admitted(&store, "q").await;
+    let refused = store.purge(Selector::default(), Hardness::Hard, false).await.unwrap_err();
+    assert_eq!(refused.reason(), "store-not-replicated");
+    assert_eq!(found(&store, "q").await, None, "it is in force all the same");
+}
+
+#[tokio::test]
+async fn a_sentinel_leads_to_the_master_and_after_a_failover_to_the_new_one() {
+    let mut server = Server::start();
+    let replica = server.replica();
+    let sentinel = server.sentinel();
+    let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port);
+    let settings = RedisSettings { replicas: 1, ..settings(&url) };
+    let store = RedisStore::connect(settings).await.unwrap();
+    admitted(&store, "purged").await;
+    let selector = Selector { tag: Some("docs".to_owned()), ..Selector::default() };
+    store.purge(selector, Hardness::Hard, false).await.unwrap();
+    let kept = admitted(&store, "kept").await;
+    while replica.cli(&["exists", &format!("{{semblance:0}}:e:{}", kept.id.0)]) != "1" {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.kill();
+    while store.get(kept.id).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(found(&store, "kept").await, Some(kept.id));
+    assert_eq!(found(&store, "purged").await, None);
+    let new = admitted(&store, "new").await;
+    assert_eq!(found(&store, "new").await, Some(new.id), "it takes writes");
+}
+
+#[tokio::test]
+async fn an_engine_behind_tls_is_trusted_by_its_authority_only() {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    crate::upstream::http::install_tls();
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &authority).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: String| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (cert, secret) = (write("cert.pem", certificate.pem()), write("key.pem", key.serialize_pem()));
+    let port = server::free_port();
+    let tls = ["--tls-port", &port.to_string(), "--tls-cert-file", &cert, "--tls-key-file", &secret];
+    let _server = Server::with(&[&tls[..], &["--tls-ca-cert-file", &cert, "--tls-auth-clients", "no"]].concat());
+    let settings = settings(&format!("rediss://127.0.0.1:{port}"));
+    let stranger = RedisStore::connect(settings.clone()).await.unwrap_err();
+    assert_eq!(stranger.reason(), "store-unreachable", "{stranger}");
+    let authorities = Some(authority.pem().into_bytes());
+    let store = RedisStore::connect(RedisSettings { authorities, ..settings }).await.unwrap();
+    let entry = admitted(&store, "q").await;
+    assert_eq!(found(&store, "q").await, Some(entry.id));
 }

@@ -3,7 +3,7 @@
 use futures_util::future::try_join_all;
 
 use super::{
-    core::{Core, Sought},
+    core::Core,
     ids::{BLOCK, LARGEST},
     reply,
     rows::{Facts, Row},
@@ -267,10 +267,5 @@ impl Core {
         let part = self.part_of(&fingerprint);
         let pointer = self.link.ask(&self.on("GET", part, &format!("f:{}", fingerprint.to_hex()))).await?;
         Ok(reply::text(pointer)?.and_then(|of| of.strip_prefix('a')?.parse().ok()).map(EntryId))
-    }
-
-    /// The live entry of an id, as every change leaves it.
-    pub(super) async fn entry(&self, id: EntryId) -> Result<Option<Entry>, StoreError> {
-        Ok(self.read(Sought::Id(id)).await?.map(|(entry, _)| entry))
     }
 }

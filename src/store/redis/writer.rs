@@ -15,7 +15,6 @@ const ABREAST: usize = 128;
 
 type Rest = BoxFuture<'static, ()>;
 
-
 /// A write.
 pub(super) enum Job {
     /// May run beside others.

@@ -174,10 +174,7 @@ async fn a_full_queue_refuses_admissions_but_no_purge() {
     let settings = StoreSettings { gather, queue_items: 2, ..StoreSettings::default() };
     let store = SqliteStore::open(dir.path(), settings).unwrap();
     for n in 0..2 {
-        store
-            .admit(entry(store.next_id(fingerprint("any")), &format!("q{n}")), Durability::Behind)
-            .await
-            .unwrap();
+        store.admit(entry(store.next_id(fingerprint("any")), &format!("q{n}")), Durability::Behind).await.unwrap();
     }
     let one_more = entry(store.next_id(fingerprint("any")), "one more");
     assert!(matches!(store.admit(one_more, Durability::Behind).await, Err(StoreError::Full)));
@@ -204,10 +201,7 @@ async fn after_a_full_disk_writes_work_again() {
         assert!(store.get(large.id).await.unwrap().is_some());
     }
     assert_eq!(store.evict_to(0, 3).await.unwrap().len(), 3);
-    store
-        .admit(entry(store.next_id(fingerprint("any")), "room again"), Durability::Through)
-        .await
-        .unwrap();
+    store.admit(entry(store.next_id(fingerprint("any")), "room again"), Durability::Through).await.unwrap();
     assert!(doctor::doctor(dir.path(), false).unwrap().is_clean());
 }
 
@@ -216,8 +210,7 @@ async fn hard_purged_text_is_in_no_file() {
     let (store, dir) = fresh();
     for n in 0..300 {
         let secret = if n % 3 == 0 { "PURGED" } else { "OTHER" };
-        let mut entry =
-            entry(store.next_id(fingerprint("any")), &format!("what about {secret} number {n}?"));
+        let mut entry = entry(store.next_id(fingerprint("any")), &format!("what about {secret} number {n}?"));
         entry.tags = vec![secret.to_owned()];
         store.admit(entry, Durability::Behind).await.unwrap();
     }
@@ -259,10 +252,7 @@ async fn housekeeping_gives_freed_pages_back_step_by_step() {
 #[tokio::test]
 async fn a_purge_leaves_a_trail_without_text() {
     let (store, dir) = fresh();
-    store
-        .admit(entry(store.next_id(fingerprint("any")), "a private question"), Durability::Through)
-        .await
-        .unwrap();
+    store.admit(entry(store.next_id(fingerprint("any")), "a private question"), Durability::Through).await.unwrap();
     let selector = Selector { category: Some("product-faq".to_owned()), ..Selector::default() };
     store.purge(selector, Hardness::Hard, false).await.unwrap();
     let trail: (String, String, i64) = raw(dir.path())
@@ -302,10 +292,7 @@ async fn a_damaged_entry_is_never_served_and_removed() {
 async fn an_unreadable_vector_does_not_stop_the_walk() {
     let (store, dir) = fresh();
     for n in 0..3 {
-        store
-            .admit(entry(store.next_id(fingerprint("any")), &format!("q{n}")), Durability::Through)
-            .await
-            .unwrap();
+        store.admit(entry(store.next_id(fingerprint("any")), &format!("q{n}")), Durability::Through).await.unwrap();
     }
     raw(dir.path()).execute("UPDATE vectors SET embedding = x'00' WHERE entry_id > 1", []).unwrap();
     let page = store.vectors(None, 2).await.unwrap();

@@ -101,10 +101,7 @@ async fn a_plain_file_is_not_continued_sealed() {
 async fn a_text_moved_to_another_row_is_never_served_and_the_doctor_removes_it() {
     let (store, dir) = fresh_sealed();
     for question in ["one", "two"] {
-        store
-            .admit(entry(store.next_id(fingerprint("any")), question), Durability::Through)
-            .await
-            .unwrap();
+        store.admit(entry(store.next_id(fingerprint("any")), question), Durability::Through).await.unwrap();
     }
     store.close().await.unwrap();
     // Whoever can write the file can make the checksum fit, but not the seal.
