@@ -131,8 +131,8 @@ async fn reads(dir: &Path, questions: &Questions, size: &Size, rows: &mut Rows) 
     let mut random = fastrand::Rng::with_seed(11);
     let mut rounds = Vec::new();
     for beside in [false, true] {
-        let mut times = Vec::with_capacity(READS);
-        for number in 0..READS {
+        let mut times = Vec::new();
+        for number in 0..READS.min(size.entries) {
             if beside {
                 let entry = seeder.entry(store.next_id(), size.entries + number)?;
                 store.admit(entry, Durability::Behind).await?;

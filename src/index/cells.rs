@@ -25,7 +25,7 @@ pub(super) const BATCH: usize = 64;
 /// Rows seen by a search before it may end.
 pub(super) const SEEN: usize = 8_192;
 /// The part of all rows that it sees if that is more.
-const SEEN_PART: usize = 20;
+const SEEN_PART: usize = 40;
 /// Growth, turnover or shrinkage by this factor calls for new cells.
 const CHANGE: usize = 3;
 
