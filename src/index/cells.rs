@@ -213,9 +213,11 @@ impl Cells {
         if self.divided.is_none() {
             return self.piled() > 0;
         }
-        let grown = self.arrived + self.piled() > CHANGE * self.rows_then;
-        let shrunk = self.rows * (CHANGE + 1) < self.rows_then;
-        self.retiring.is_none() && self.rows + self.piled() > 0 && (grown || shrunk)
+        let (piled, rows) = (self.piled(), self.rows + self.piled());
+        let grown = self.arrived + piled > CHANGE * self.rows_then;
+        // Rows that wait for these cells count: right after a division all of them do.
+        let shrunk = rows * (CHANGE + 1) < self.rows_then;
+        self.retiring.is_none() && rows > 0 && (grown || shrunk)
     }
 
     /// What is to be done next; nothing when nothing is due.

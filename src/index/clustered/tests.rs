@@ -39,6 +39,20 @@ fn a_long_tail_is_sealed_at_once_and_searched_exactly_until_its_rows_are_in_cell
 }
 
 #[test]
+fn a_partition_is_divided_once_and_then_its_rows_move() {
+    let (index, _builds) = by_hand(500);
+    fill(&index, 0..500, &clustered(11, 500, 16, 5));
+    let partition = Arc::downgrade(&index.0);
+    let mut kinds = Vec::new();
+    while let Some(task) = next_task(&partition) {
+        kinds.push(matches!(task, Task::Divide(_)));
+        carry_out(&partition, task, &|| true);
+    }
+    assert_eq!(kinds.iter().position(|&divides| divides), Some(0));
+    assert_eq!(kinds.iter().filter(|&&divides| divides).count(), 1, "{kinds:?}");
+}
+
+#[test]
 fn what_changes_while_rows_move_is_honoured() {
     let (index, _builds) = by_hand(500);
     let vectors = clustered(2, 700, 16, 5);
@@ -134,10 +148,20 @@ fn an_index_emptied_in_the_middle_of_a_build_can_be_filled_with_another_dimensio
         tasks(&index, before);
         let partition = Arc::downgrade(&index.0);
         let task = next_task(&partition).unwrap();
-        (0..500).for_each(|id| index.remove(EntryId(id)));
         let others = clustered(10, 600, 8, 5);
-        fill(&index, 0..600, &others);
-        carry_out(&partition, task, &|| true);
+        let swapped = std::cell::Cell::new(false);
+        let swap = || {
+            if !swapped.replace(true) {
+                (0..500).for_each(|id| index.remove(EntryId(id)));
+                fill(&index, 0..600, &others);
+            }
+            true
+        };
+        // While rows are on their way, or while the cells are made.
+        if matches!(task, Task::Move(_)) {
+            swap();
+        }
+        carry_out(&partition, task, &swap);
         tasks(&index, 30);
         for (id, other) in (0u64..).zip(&others) {
             assert_eq!(best(&index, other), Some(id), "after {before} tasks");
