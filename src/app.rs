@@ -4,6 +4,7 @@
 //! bound: a start that fails leaves everything as it was.
 
 pub mod replays;
+mod store;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -26,7 +27,7 @@ use crate::{
     http::{self, serve::Door},
     index::partitions::Partitions,
     jobs,
-    keys::{self, Keyring},
+    keys::Keyring,
     matcher::{
         Matcher, MatcherSettings,
         verifier::{self, MiniLmVerifier, Verifier},
@@ -40,12 +41,7 @@ use crate::{
         memory::{RememberingEmbedder, RememberingVerifier},
     },
     similarity::Similarity,
-    store::{
-        StoreError, Upkeep,
-        failing::FailingStore,
-        sqlite::{SqliteStore, StoreSettings, traffic::SqliteTraffic},
-        traffic::TrafficLog,
-    },
+    store::{StoreError, Upkeep, sqlite::traffic::SqliteTraffic, traffic::TrafficLog},
     tasks::Tasks,
     tls::{Certificates, TlsProblem},
     upstream::{
@@ -127,6 +123,15 @@ pub enum StartError {
     #[error("principal.key in {path} cannot be used: {source}; it must be 32 bytes, readable by this user only")]
     Key {
         /// The data directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The authorities that vouch for the shared store cannot be read.
+    #[error("{path}, the authorities of the shared store, cannot be read: {source}; set cluster.ca to a PEM file")]
+    Authorities {
+        /// The file.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -270,6 +275,12 @@ impl App {
         self.tasks.spawn("re-embed", re_embed);
         let books = Arc::clone(&parts.traffic).keep_books(Arc::clone(&parts.embedder), stop());
         self.tasks.spawn("keep-books", books);
+        if store().shared().is_some() {
+            let embedder = parts.embedder.fingerprint().to_owned();
+            let following = jobs::follow(Arc::clone(&parts.cache), embedder, Arc::clone(&parts.metrics), stop());
+            self.tasks.spawn("follow-nodes", following);
+            self.tasks.spawn("tidy-store", jobs::tidy(store(), stop()));
+        }
         self.tasks.spawn("reap", jobs::reap(gateway(), store(), config.disk_budget_bytes, stop()));
         if let Some(policies) = policies {
             self.tasks.spawn("watch-policies", jobs::watch_policies(gateway(), policies, store(), stop()));
@@ -356,7 +367,7 @@ fn policies(config: &Config) -> Result<PolicySet, StartError> {
 async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> Result<Arc<Gateway>, StartError> {
     let store = match seams.store {
         Some(store) => store,
-        None => open_store(config, &seams.clock).await?,
+        None => store::open_store(config, &seams.clock).await?,
     };
     let embedder = match seams.embedder {
         Some(embedder) => embedder,
@@ -366,6 +377,8 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
         Some(verifier) => Some(verifier),
         None => load_verifier(config).await?,
     };
+    let (own_key, principal_key) =
+        store::principal_key(config, store.as_ref(), embedder.as_ref(), verifier.as_deref()).await?;
     let metrics = Arc::new(Metrics::new());
     let upstream = match seams.upstream {
         Some(upstream) => upstream,
@@ -373,11 +386,12 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
     };
     let index = Arc::new(Partitions::new(config.index));
     let cache = Arc::new(Cache::new(Arc::clone(&store), index, config.hot_tier_bytes));
+    if let Err(error) = cache.join(embedder.fingerprint()).await {
+        tracing::warn!(reason = error.reason(), %error, "the other nodes are not followed yet");
+    }
     if let Err(error) = jobs::rebuild_index(store.as_ref(), &cache, embedder.fingerprint()).await {
         tracing::warn!(reason = error.reason(), %error, "index not rebuilt, semantic hits start empty");
     }
-    let principal_key = keys::principal_key(&config.data_dir)
-        .map_err(|source| StartError::Key { path: config.data_dir.clone(), source })?;
     let otel = telemetry(config, &metrics)?;
     let traffic = Traffic::new(open_traffic(config).await, config.traffic, prices(config)?, seams.clock.clone());
     let gateway = Gateway::new(gateway::Parts {
@@ -390,7 +404,7 @@ async fn build(config: &Config, seams: Seams, set: PolicySet, tasks: &Tasks) -> 
         tasks: tasks.clone(),
         metrics,
         otel,
-        keys: Keyring::new(&config.data_dir, principal_key.clone()),
+        keys: Keyring::new(&config.data_dir, own_key),
         principal_key,
         settings: settings(config),
         oversight: oversight(config)?,
@@ -415,22 +429,6 @@ async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, St
 
 fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(asked)
-}
-
-async fn open_store(config: &Config, clock: &Clock) -> Result<Arc<dyn Upkeep>, StartError> {
-    let dir = config.data_dir.clone();
-    let encryption = config.encryption_key.clone();
-    let settings = StoreSettings { clock: clock.clone(), encryption, ..StoreSettings::default() };
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&dir, settings)).await;
-    match opened.map_err(|_| StartError::Interrupted)? {
-        Ok(store) => Ok(Arc::new(store)),
-        // Apps need their answers more than the cache. What an operator got wrong is told before anything is served.
-        Err(error) if error.is_the_disks() => {
-            tracing::error!(reason = error.reason(), %error, "serving without the cache until the next start");
-            Ok(Arc::new(FailingStore::dead()))
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Where records of traffic and the ledger are kept. Without that file nothing is lost but them.

@@ -2,18 +2,23 @@
 //!
 //! The store is the truth; hot tier and index are faster copies of it (I10). One lock orders admissions, hot-tier fills
 //! and purges: whatever a purge selects is refused when its generation began earlier (I6), and a row read before the
-//! purge never enters the hot tier after it.
+//! purge never enters the hot tier after it. Where other nodes write to the store too, changes come from the store in the
+//! order that all nodes share, the hot tier is served from for a lease only, and an admission is fenced: see
+//! [`crate::store::shared`].
 
 mod blocked;
+mod derived;
 pub mod hot;
 mod outdated;
 mod purges;
+#[cfg(test)]
+mod shared_tests;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicBool},
 };
 
 use crate::{
@@ -49,13 +54,18 @@ pub struct Cache {
     blocked: Mutex<Blocked>,
     /// Entries served since the last [`Cache::take_used`]: what eviction must spare.
     used: Mutex<HashSet<EntryId>>,
+    /// Whose vectors of other nodes go into the index.
+    embedder: OnceLock<String>,
+    /// An erasure on another node may have removed blocked pairs.
+    pairs_are_old: AtomicBool,
 }
 
 impl Cache {
     /// A cache over `store`; `hot_bytes` bounds the hot tier.
     pub fn new(store: Arc<dyn Upkeep>, index: Arc<Partitions>, hot_bytes: u64) -> Self {
-        let hot = Hot::new(hot_bytes);
-        Self { store, index, hot, purges: Mutex::default(), blocked: Mutex::default(), used: Mutex::default() }
+        let (hot, pairs_are_old) = (Hot::new(hot_bytes), AtomicBool::default());
+        let (purges, blocked, used) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { store, index, hot, purges, blocked, used, embedder: OnceLock::new(), pairs_are_old }
     }
 
     /// The store underneath.
@@ -90,6 +100,9 @@ impl Cache {
 
     /// The entry of `fingerprint`, if the hot tier has it.
     pub fn find_hot(&self, fingerprint: Fingerprint) -> Option<Hit> {
+        if !self.trusts_hot() {
+            return None;
+        }
         self.hot.find(fingerprint).filter(|hit| !self.is_blocked(hit.entry.fingerprint, fingerprint))
     }
 
@@ -130,7 +143,7 @@ impl Cache {
 
     /// The live entry of `id`, hot tier first.
     pub async fn get(&self, id: EntryId) -> Result<Option<Arc<Entry>>, StoreError> {
-        if let Some(entry) = self.hot.get(id) {
+        if let Some(entry) = self.hot.get(id).filter(|_| self.trusts_hot()) {
             return Ok(Some(entry));
         }
         let read_at = self.purges().changes();
@@ -147,6 +160,9 @@ impl Cache {
 
     /// Stores `entry`, whose generation began at `began`. Returns when it is as durable as asked.
     pub async fn admit(&self, mut entry: Entry, began: Epoch, durability: Durability) -> Result<Arc<Entry>, NotStored> {
+        if let Some(shared) = self.store.shared() {
+            return self.admit_among_nodes(shared, entry, began).await;
+        }
         let displaced;
         let (entry, written) = {
             let mut purges = self.purges();
@@ -203,6 +219,8 @@ impl Cache {
             self.store.flush().await?;
         } else if let Some(ban) = Ban::of(&selector, hardness) {
             return self.ban(ban).await;
+        } else if self.store.shared().is_some() {
+            return self.purge_among_nodes(selector, hardness).await;
         }
         let purged = {
             let mut purges = self.purges();

@@ -22,7 +22,7 @@ pub use problem::Problem;
 use crate::{
     index::partitions,
     otel,
-    store::encryption::EncryptionKey,
+    store::{encryption::EncryptionKey, redis::Address},
     telemetry::LogConfig,
     tls::TlsFiles,
     traffic::TrafficSettings,
@@ -177,6 +177,36 @@ pub struct JudgeConfig {
     pub margin: f32,
 }
 
+/// Where entries are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreChoice {
+    /// In the data directory of this node.
+    Sqlite,
+    /// In an engine that several nodes share.
+    Shared(Box<SharedStore>),
+}
+
+/// An engine that several nodes share, and how it is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedStore {
+    /// Where it is.
+    pub address: Address,
+    /// What its keys begin with.
+    pub prefix: String,
+    /// How long a node may serve from memory after it last knew that it had missed no purge.
+    pub lease: Duration,
+    /// Whether it may go on to, until the lease ends, while the engine does not answer.
+    pub serves_lease: bool,
+    /// Replicas that must have a purge before it is acknowledged.
+    pub replicas: u32,
+    /// How long an answer of the engine may take.
+    pub timeout: Duration,
+    /// How long an entry stays at most.
+    pub max_age: Duration,
+    /// PEM file of the authorities that vouch for it, where they are not the system's.
+    pub authorities: Option<PathBuf>,
+}
+
 /// What happens to an upstream call whose client has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientGone {
@@ -209,6 +239,8 @@ pub struct Config {
     pub timeouts: Settings,
     /// Where the database lives.
     pub data_dir: PathBuf,
+    /// Where entries are kept.
+    pub store: StoreChoice,
     /// Seals what the database holds of questions and answers; `None` for a plain one.
     pub encryption_key: Option<EncryptionKey>,
     /// Where policies live; `None` for the shipped set.

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, TryStreamExt, future, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, future, future::BoxFuture, stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     embed::{EmbedError, Embedder},
     freshness::AHEAD,
     gateway::Gateway,
-    metrics::{Reload, RemovalCause},
+    metrics::{Metrics, Reload, RemovalCause},
     policy::{By, Examples, PolicyDirectory, PolicyEvent, PolicySet},
     similarity::Embedding,
     store::{Expired, Page, StoreError, Upkeep},
@@ -26,6 +26,8 @@ const PAGE: u32 = 4096;
 const REAP_BATCH: u32 = 512;
 /// Time between two rounds of reaping.
 const REAP_EVERY: Duration = Duration::from_secs(30);
+/// Time between two rounds of tidying a shared store.
+const TIDY_EVERY: Duration = Duration::from_secs(10);
 /// Examples embedded at a time: enough to keep every worker busy, few enough that none waits long.
 const EXAMPLES_AT_A_TIME: usize = 4;
 /// Pause before examples are tried again.
@@ -57,6 +59,9 @@ pub async fn rebuild_index(store: &dyn Upkeep, cache: &Cache, embedder: &str) ->
             (Ok(Some(following)), ()) => page = following,
             (Ok(None), ()) => return Ok(count),
             (Err(error), ()) => return Err(error),
+        }
+        if count.is_multiple_of(PROGRESS_EVERY * 100) && count > 0 {
+            tracing::info!(vectors = count, "filling the index");
         }
     }
 }
@@ -105,6 +110,80 @@ pub async fn re_embed(store: Arc<dyn Upkeep>, cache: Arc<Cache>, embedder: Arc<d
     }
     if done > 0 {
         tracing::info!(done, "re-embedding finished");
+    }
+}
+
+/// Follows the other nodes of a shared store until the gateway stops.
+pub async fn follow(cache: Arc<Cache>, embedder: String, metrics: Arc<Metrics>, stop: CancellationToken) {
+    let store = Arc::clone(cache.store());
+    let Some(shared) = store.shared() else { return };
+    let mut last = tokio::time::Instant::now();
+    let mut is_told = false;
+    // At most one at a time: what is cut off meanwhile is behind it.
+    let mut filling: Option<BoxFuture<'_, ()>> = None;
+    loop {
+        let began = tokio::time::Instant::now();
+        let behind = match cache.follow().await {
+            Ok(followed) => {
+                if followed.resync {
+                    metrics.feed_resync();
+                    filling = Some(fill_anew(&cache, &embedder).boxed());
+                }
+                if std::mem::replace(&mut is_told, false) {
+                    tracing::info!("the shared store answers again");
+                }
+                if followed.behind == 0 {
+                    last = began;
+                }
+                followed.behind
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!(reason = error.reason(), %error, "the other nodes are not followed");
+                }
+                0
+            }
+        };
+        metrics.set_feed(last.elapsed(), behind, shared.is_reachable());
+        if behind > 0 {
+            continue;
+        }
+        let rest = tokio::time::sleep(shared.pace());
+        tokio::pin!(rest);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => {
+                    shared.leave().await;
+                    return;
+                }
+                () = &mut rest => break,
+                () = async { if let Some(filling) = &mut filling { filling.await } }, if filling.is_some() => filling = None,
+            }
+        }
+    }
+}
+
+/// Fills the index from the store while it goes on being followed.
+async fn fill_anew(cache: &Cache, embedder: &str) {
+    tracing::warn!("this node lagged so far that news of other nodes were cut off; its index is filled anew");
+    match rebuild_index(cache.store().as_ref(), cache, embedder).await {
+        Ok(vectors) => tracing::info!(vectors, "the index is filled anew"),
+        Err(error) => tracing::warn!(reason = error.reason(), %error, "the index is not filled anew"),
+    }
+}
+
+/// Finishes what other nodes left half done when they died.
+pub async fn tidy(store: Arc<dyn Upkeep>, stop: CancellationToken) {
+    let Some(shared) = store.shared() else { return };
+    let mut tick = tokio::time::interval(TIDY_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        if let Err(error) = shared.tidy().await {
+            tracing::debug!(reason = error.reason(), %error, "the shared store is not tidied");
+        }
     }
 }
 

@@ -116,6 +116,11 @@ impl PrincipalKey {
         Self(bytes)
     }
 
+    /// The secret's bytes, for the place where it is kept.
+    pub const fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// HMAC-SHA-256 (RFC 2104) of `bytes` under this secret, apart from that of the same bytes under another `label`.
     pub fn mac(&self, label: &str, bytes: &[u8]) -> [u8; 32] {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);

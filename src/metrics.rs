@@ -171,6 +171,10 @@ pub struct Metrics {
     tasks_alive: Family<Labels<1>, Gauge>,
     task_panics: Family<Labels<1>, Gauge>,
     otlp_dropped: Counters<1>,
+    feed_lag: Gauge<f64, AtomicU64>,
+    feed_behind: Gauge,
+    feed_resyncs: Counter,
+    store_reachable: Gauge,
 }
 
 impl Default for Metrics {
@@ -248,11 +252,16 @@ impl Metrics {
             tasks_alive: Family::default(),
             task_panics: Family::default(),
             otlp_dropped: Family::default(),
+            feed_lag: Gauge::default(),
+            feed_behind: Gauge::default(),
+            feed_resyncs: Counter::default(),
+            store_reachable: Gauge::default(),
         };
         metrics.register_requests();
         metrics.register_cache();
         metrics.register_verdicts();
         metrics.register_state();
+        metrics.register_nodes();
         metrics.start_at_zero();
         metrics
     }
@@ -328,6 +337,26 @@ impl Metrics {
         );
     }
 
+    fn register_nodes(&mut self) {
+        let Self { registry: r, .. } = self;
+        r.register(
+            "feed_lag_seconds",
+            "Time since this node last had read everything that the other nodes did",
+            self.feed_lag.clone(),
+        );
+        r.register("feed_behind", "News of other nodes not read yet", self.feed_behind.clone());
+        r.register(
+            "feed_resyncs",
+            "Times that the index was filled anew because news were cut off",
+            self.feed_resyncs.clone(),
+        );
+        r.register(
+            "shared_store_reachable",
+            "1 while the store that nodes share answers",
+            self.store_reachable.clone(),
+        );
+    }
+
     fn start_at_zero(&self) {
         let touch = |family: &Counters<1>, name: &'static str, values: &mut dyn Iterator<Item = &'static str>| {
             for value in values {
@@ -373,6 +402,18 @@ impl Metrics {
     pub fn in_flight(&self) -> InFlight {
         self.requests_in_flight.inc();
         InFlight(self.requests_in_flight.clone())
+    }
+
+    /// How this node follows the others.
+    pub fn set_feed(&self, lag: Duration, behind: u64, reachable: bool) {
+        self.feed_lag.set(lag.as_secs_f64());
+        self.feed_behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
+        self.store_reachable.set(i64::from(reachable));
+    }
+
+    /// Counts that the index is filled anew.
+    pub fn feed_resync(&self) {
+        self.feed_resyncs.inc();
     }
 
     /// Requests being answered now.

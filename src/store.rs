@@ -1,6 +1,6 @@
 //! The truth: entries, aliases, purges (I10). Index and hot tier are derived from it.
 //!
-//! One implementation, [`sqlite`]; the contract is the traits' docs and their conformance suite. [`Store`] is what a
+//! Two implementations, [`sqlite`] for one node and [`redis`] for many; the contract is the traits' docs and their conformance suite. [`Store`] is what a
 //! request and an operator need, [`Upkeep`] what start-up and the background jobs need, [`verdicts::Verdicts`] what
 //! audits and feedback found out, [`sources::Sources`] and [`bans::Bans`] what a document's update and a purge by meaning
 //! leave behind.
@@ -9,14 +9,18 @@
 //! not take it back.
 
 pub mod bans;
+mod codec;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod encryption;
 pub mod failing;
+pub mod redis;
+pub mod shared;
 pub mod sources;
 pub mod sqlite;
 pub mod traffic;
 pub mod transfer;
+mod vault;
 pub mod verdicts;
 
 use futures_util::future::BoxFuture;
@@ -198,6 +202,43 @@ pub enum StoreError {
     /// The database said no.
     #[error("database error: {0}")]
     Database(rusqlite::Error),
+    /// The engine does not answer; the cache works again when it does.
+    #[error("the engine cannot be reached: {0}")]
+    Unreachable(String),
+    /// The engine answered with an error.
+    #[error("the engine refused: {0}")]
+    Engine(String),
+    /// The engine has no room left.
+    #[error(
+        "the engine has no memory left; raise its maxmemory, or set maxmemory-policy to volatile-lfu so that it makes room"
+    )]
+    EngineFull,
+    /// The engine cannot be used as it is.
+    #[error("the engine cannot be used: {0}")]
+    EngineUnusable(String),
+    /// The other nodes use another model.
+    #[error(
+        "the other nodes use {what} {theirs} and this one {ours}; start all nodes with the same version, or stop all of them before the first one of the new version starts"
+    )]
+    Mixed {
+        /// What differs.
+        what: &'static str,
+        /// What the others have.
+        theirs: String,
+        /// What this node has.
+        ours: String,
+    },
+    /// A purge is in force, and too few replicas have it.
+    #[error("the purge is in force, but only {got} of {wanted} replicas have it: purge again when they are back")]
+    NotReplicated {
+        /// Replicas that were to have it.
+        wanted: u32,
+        /// Replicas that have it.
+        got: u32,
+    },
+    /// A value that no store can hold.
+    #[error("an entry cannot be stored: {0}")]
+    Unfit(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A row does not decode.
     #[error("entry {id} is damaged: {what}")]
     Damaged {
@@ -215,9 +256,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// True for what a disk, or another program on it, does to a store; false for what an operator has to set right.
+    /// True for what a disk, another program on it, or a network does to a store; false for what an operator has to set right.
     pub const fn is_the_disks(&self) -> bool {
-        matches!(self, Self::NoSpace | Self::Corrupt(_) | Self::Busy | Self::Database(_))
+        matches!(
+            self,
+            Self::NoSpace | Self::Corrupt(_) | Self::Busy | Self::Database(_) | Self::Unfit(_) | Self::Unreachable(_)
+        )
     }
 
     /// Stable reason for metrics and logs.
@@ -237,6 +281,13 @@ impl StoreError {
             Self::Corrupt(_) => "store-corrupt",
             Self::Busy => "store-busy",
             Self::Database(_) => "store-database",
+            Self::Unreachable(_) => "store-unreachable",
+            Self::Engine(_) => "store-engine",
+            Self::EngineFull => "store-engine-full",
+            Self::EngineUnusable(_) => "store-engine-unusable",
+            Self::Mixed { .. } => "store-mixed",
+            Self::NotReplicated { .. } => "store-not-replicated",
+            Self::Unfit(_) => "store-unfit",
             Self::Damaged { .. } => "store-damaged",
             Self::Full => "store-full",
             Self::Closed => "store-closed",
@@ -334,8 +385,9 @@ pub struct Found {
 /// The store's contract. All calls are ordered after the writes submitted before them *by acknowledgement*: a read sees
 /// at least every write whose call returned under [`Durability::Through`] or after [`Store::flush`].
 pub trait Store: Send + Sync + std::fmt::Debug {
-    /// A new identity: larger than any given before, over restarts too.
-    fn next_id(&self) -> EntryId;
+    /// A new identity for an entry of this fingerprint: larger than any that this process was given before, and never given
+    /// to anybody else, over restarts and nodes too.
+    fn next_id(&self, fingerprint: Fingerprint) -> EntryId;
 
     /// Adds `entry`, replacing any entry and any alias of the same fingerprint (a replaced entry's aliases go with it).
     /// One transaction. Tags and sources come back sorted and without repeats.
@@ -424,6 +476,11 @@ pub struct Expired {
 /// What start-up and the background jobs ask of a store. Whatever removes entries returns their ids, so that index and
 /// hot tier can follow.
 pub trait Upkeep: Store + verdicts::Verdicts + sources::Sources + bans::Bans + transfer::Transfer {
+    /// What it asks of a node where others write to it too; `None` where this process is the only one.
+    fn shared(&self) -> Option<&dyn shared::Shared> {
+        None
+    }
+
     /// Up to `limit` vectors after `after`, for a rebuild of the index. Unreadable vectors are left out.
     fn vectors(&self, after: Option<EntryId>, limit: u32) -> BoxFuture<'_, Result<Page<StoredVector>, StoreError>>;
 

@@ -141,7 +141,7 @@ impl Told {
         assert!(version >= self.outdated_before, "cycle {cycle}: {SOURCE} is at {version:?}");
         let bans: BTreeSet<u64> = store.bans().await.unwrap().iter().map(|ban| ban.id.0).collect();
         assert!(self.bans.is_subset(&bans), "cycle {cycle}: {:?} are lost", &self.bans - &bans);
-        let next = store.next_id();
+        let next = store.next_id(fingerprint("key", 0));
         assert!(self.admitted.values().all(|id| *id < next), "cycle {cycle}: ids are used again");
         store.close().await.unwrap();
     }
@@ -152,7 +152,9 @@ fn write_until_killed(dir: &Path) {
     let store = SqliteStore::open(dir, StoreSettings::default()).unwrap();
     runtime().block_on(async {
         loop {
-            let group: Vec<_> = (0..fastrand::usize(1..8)).map(|_| (fastrand::u64(0..KEYS), store.next_id())).collect();
+            let group: Vec<_> = (0..fastrand::usize(1..8))
+                .map(|_| (fastrand::u64(0..KEYS), store.next_id(fingerprint("key", 0))))
+                .collect();
             let writes = group.iter().map(|(key, id)| store.admit(entry(*key, *id), Durability::Through));
             join_all(writes).await.into_iter().for_each(Result::unwrap);
             group.iter().for_each(|(key, id)| println!("admitted {key} {id}"));
@@ -169,9 +171,12 @@ fn write_until_killed(dir: &Path) {
                     store.flush().await.unwrap();
                     println!("aliased {key} {id}");
                 }
-                2 => store.admit(entry(fastrand::u64(0..KEYS), store.next_id()), Durability::Behind).await.unwrap(),
+                2 => store
+                    .admit(entry(fastrand::u64(0..KEYS), store.next_id(fingerprint("key", 0))), Durability::Behind)
+                    .await
+                    .unwrap(),
                 3 => {
-                    let now = store.next_id();
+                    let now = store.next_id(fingerprint("key", 0));
                     let hardness = Hardness::Soft(Timestamp::from_millis(2));
                     let (name, version) = (SOURCE.to_owned(), Some(now.to_string()));
                     let update = SourceUpdate { name, version, hardness, at: Timestamp::from_millis(2) };

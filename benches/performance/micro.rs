@@ -134,7 +134,7 @@ fn storage(options: &Options) -> anyhow::Result<Vec<Row>> {
     let mut admit = || {
         for _ in 0..GROUP {
             number += 1;
-            let entry = seeder.entry(store.next_id(), number).context("no vector")?;
+            let entry = seeder.entry(store.next_id(Fingerprint::from_bytes([0; 32])), number).context("no vector")?;
             // Dropping the future does not take the write back; the flush waits for it.
             drop(store.admit(entry, Durability::Behind));
         }
@@ -145,7 +145,7 @@ fn storage(options: &Options) -> anyhow::Result<Vec<Row>> {
     let reference = format!("SQLite, {GROUP} bodies in one transaction");
     let admitted =
         row(options, named("store-admit", &title, &reference), &mut admit, Some(&mut || plain.insert(&answer)))?;
-    let wanted = seeder.entry(store.next_id(), 1).context("no vector")?.fingerprint;
+    let wanted = seeder.entry(store.next_id(Fingerprint::from_bytes([0; 32])), 1).context("no vector")?.fingerprint;
     let mut find = || {
         let found = runtime.block_on(store.find(wanted))?;
         found.map(|found| drop(black_box(found))).context("the entry is gone")

@@ -32,7 +32,7 @@ async fn fill(dir: &std::path::Path, entries: usize) -> anyhow::Result<()> {
     let store = SqliteStore::open(dir, StoreSettings::default())?;
     let mut seeder = Seeder::new(embedder.fingerprint(), embedder.dimensions())?;
     for number in 0..entries {
-        let entry = seeder.entry(store.next_id(), number).context("no vector")?;
+        let entry = seeder.entry(store.next_id(Fingerprint::from_bytes([0; 32])), number).context("no vector")?;
         // Dropping the future does not take the write back; the flush waits for it.
         drop(store.admit(entry, Durability::Behind));
         if number % BATCH == BATCH - 1 {

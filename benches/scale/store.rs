@@ -112,7 +112,7 @@ async fn fill(dir: &Path, questions: &Questions, entries: usize) -> anyhow::Resu
     let store = SqliteStore::open(dir, StoreSettings::default())?;
     let seeder = Seeder::new(questions);
     for number in 0..entries {
-        let entry = seeder.entry(store.next_id(), number)?;
+        let entry = seeder.entry(store.next_id(seeder.fingerprint(number)), number)?;
         loop {
             match store.admit(entry.clone(), Durability::Behind).await {
                 Err(StoreError::Full) => store.flush().await?,
@@ -134,7 +134,7 @@ async fn reads(dir: &Path, questions: &Questions, size: &Size, rows: &mut Rows) 
         let mut times = Vec::new();
         for number in 0..READS.min(size.entries) {
             if beside {
-                let entry = seeder.entry(store.next_id(), size.entries + number)?;
+                let entry = seeder.entry(store.next_id(seeder.fingerprint(size.entries + number)), size.entries + number)?;
                 store.admit(entry, Durability::Behind).await?;
             }
             let fingerprint = seeder.fingerprint(random.usize(..size.entries));

@@ -23,6 +23,12 @@ impl Cache {
 
     /// Records a document's version. When it returns nothing built on another one is served as fresh any more.
     pub async fn update_source(&self, update: SourceUpdate) -> Result<Vec<EntryId>, StoreError> {
+        if self.store.shared().is_some() {
+            let gone = update.hardness == Hardness::Hard;
+            let updated = self.store.update_source(update).await?;
+            self.forget(&updated.entries, gone);
+            return Ok(updated.entries);
+        }
         let (outdated, name) = (update.outdated(), update.name.clone());
         let gone = update.hardness == Hardness::Hard;
         let (at, written) = {
@@ -44,6 +50,11 @@ impl Cache {
 
     /// Forgets a document and removes what is built from it. `None` when there was neither.
     pub async fn forget_source(&self, name: String) -> Result<Option<Vec<EntryId>>, StoreError> {
+        if self.store.shared().is_some() {
+            let removed = self.store.forget_source(name).await?;
+            self.forget(removed.as_deref().unwrap_or_default(), true);
+            return Ok(removed);
+        }
         let source = SourceSelector { name: name.clone(), versions: Versions::Any };
         let selector = Selector { source: Some(source), ..Selector::default() };
         let (at, written) = {
@@ -61,6 +72,11 @@ impl Cache {
     /// Purges by meaning, now and whatever arrives later that was generated before.
     pub(super) async fn ban(&self, ban: Ban) -> Result<Vec<EntryId>, StoreError> {
         let gone = ban.hardness == Hardness::Hard;
+        if self.store.shared().is_some() {
+            let (_, ids) = self.store.ban(ban).await?;
+            self.forget(&ids, gone);
+            return Ok(ids);
+        }
         let (held, written) = {
             let mut purges = self.purges();
             let selector = ban.selector();

@@ -11,6 +11,7 @@ use crate::{
     store::{
         Hardness, Selector,
         bans::{Ban, BanId},
+        shared::Change,
         sources::{REPLACED_KEPT, SourceSelector},
     },
     wire::directives::SourceRef,
@@ -29,6 +30,8 @@ pub(super) struct PurgeLog {
     count: u64,
     /// Grows with every change that makes an earlier read of the store old.
     changes: u64,
+    /// Grows with every change that other nodes know of too.
+    told: u64,
     recent: VecDeque<Selector>,
     bans: Vec<Ban>,
     /// Old versions by document, as of which update.
@@ -134,6 +137,34 @@ impl PurgeLog {
         for (name, version) in replaced {
             self.replaced.entry(name).or_insert((Epoch(0), Vec::new())).1.push(version);
         }
+    }
+
+    pub(super) const fn told(&self) -> u64 {
+        self.told
+    }
+
+    /// Heeds a change of some node.
+    pub(super) fn heed(&mut self, change: &Change) {
+        self.changed();
+        self.told += 1;
+        if let Some((selector, _)) = change.purge() {
+            self.push(selector);
+        }
+        match change {
+            Change::Updated { update, replaced, revision } => {
+                self.replace(&update.name, replaced.clone(), Epoch(*revision));
+            }
+            Change::Forgotten { name, revision } => self.replace(name, Vec::new(), Epoch(*revision)),
+            Change::Banned(ban) if self.bans.iter().all(|known| known.id != ban.id) => self.bans.push(ban.clone()),
+            Change::Lifted(bans) => self.lift(bans),
+            Change::Purged { .. } | Change::Banned(_) | Change::Blocked(_) => {}
+        }
+    }
+
+    /// Whatever began before may be meant by a change that nobody can tell.
+    pub(super) fn lose(&mut self) {
+        self.told += 1;
+        self.push(Selector::default());
     }
 
     pub(super) fn bans(&self) -> &[Ban] {

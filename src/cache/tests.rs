@@ -129,7 +129,7 @@ fn unused<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T, StoreError>> {
 }
 
 impl Store for Model {
-    fn next_id(&self) -> EntryId {
+    fn next_id(&self, _: Fingerprint) -> EntryId {
         EntryId(99)
     }
 

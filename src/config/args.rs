@@ -125,6 +125,33 @@ settings! {
     /// Made when missing. One gateway a directory. Default: ./semblance-data.
     #[arg(long, env = "SEMBLANCE_DATA_DIR", value_name = "DIR")]
     data_dir: PathBuf = "data_dir",
+    /// Where entries are kept: `sqlite`, in the data directory, or the URL of a Redis or Valkey that several nodes share
+    ///
+    /// `redis://HOST:PORT`, `rediss://` for TLS, `redis+cluster://A,B,C` or `redis+sentinel://A,B,C/MASTER`. Better set as
+    /// `SEMBLANCE_STORE` when it holds a password: a flag shows in the process list. Default: sqlite.
+    #[arg(long, env = "SEMBLANCE_STORE", value_name = "sqlite|URL", hide_env_values = true)]
+    store: String = "store",
+    /// What the keys of the shared store begin with (semblance): deployments that share an engine each have their own
+    #[arg(long, env = "SEMBLANCE_CLUSTER_PREFIX", value_name = "NAME", hide_short_help = true)]
+    cluster_prefix: String = "cluster.prefix",
+    /// How long a node may serve from memory after it last knew that it had missed no purge (1000)
+    #[arg(long, env = "SEMBLANCE_CLUSTER_LEASE_MS", value_name = "MS", hide_short_help = true)]
+    cluster_lease_ms: u64 = "cluster.lease_ms",
+    /// What a node does while the shared store does not answer: miss, or serve-lease until the lease ends (miss)
+    #[arg(long, env = "SEMBLANCE_CLUSTER_DEGRADED", value_name = "miss|serve-lease", hide_short_help = true)]
+    cluster_degraded: String = "cluster.degraded",
+    /// Replicas of the shared store that must have a purge before it is acknowledged (0)
+    #[arg(long, env = "SEMBLANCE_CLUSTER_REPLICAS", value_name = "N", hide_short_help = true)]
+    cluster_replicas: u64 = "cluster.replicas",
+    /// Longest wait for an answer of the shared store (1000)
+    #[arg(long, env = "SEMBLANCE_CLUSTER_TIMEOUT_MS", value_name = "MS", hide_short_help = true)]
+    cluster_timeout_ms: u64 = "cluster.timeout_ms",
+    /// Days after which the shared store drops an answer, whatever its policy says (30)
+    #[arg(long, env = "SEMBLANCE_CLUSTER_MAX_AGE_DAYS", value_name = "DAYS", hide_short_help = true)]
+    cluster_max_age_days: u64 = "cluster.max_age_days",
+    /// PEM file of the authorities that vouch for a shared store by rediss://, where they are not the system's
+    #[arg(long, env = "SEMBLANCE_CLUSTER_CA", value_name = "FILE", hide_short_help = true)]
+    cluster_ca: PathBuf = "cluster.ca",
     /// Directory of policy files, one content type each
     ///
     /// Edits take effect without a restart. Default: the shipped set.

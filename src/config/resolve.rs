@@ -2,6 +2,7 @@
 
 mod listener;
 mod otlp;
+mod store;
 mod upstreams;
 
 use std::{
@@ -65,6 +66,7 @@ impl Check<'_> {
             upstreams: self.upstreams(&typed.upstreams, timeouts),
             timeouts,
             data_dir: typed.data_dir.as_ref().map_or_else(|| super::DATA_DIR.into(), |typed| typed.value.clone()),
+            store: self.store(typed),
             encryption_key: self.encryption_key(args, typed),
             policies: typed.policies.as_ref().map(|typed| typed.value.clone()),
             fixtures: typed.fixtures.as_ref().map(|typed| typed.value.clone()),

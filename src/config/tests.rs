@@ -332,6 +332,30 @@ fn key_flag_and_variable_have_the_same_name() {
 }
 
 #[test]
+fn a_shared_store_is_its_url_and_what_only_it_has_is_refused_without_one() {
+    let config = Config::resolve(&ServeArgs::default(), file("")).unwrap();
+    assert_eq!(config.store, StoreChoice::Sqlite);
+    let text = "store = \"rediss+sentinel://:s3cret@a,b/main\"\n[cluster]\nlease_ms = 250\ndegraded = \"serve-lease\"";
+    let config = Config::resolve(&ServeArgs::default(), file(text)).unwrap();
+    assert!(!format!("{config:?}").contains("s3cret"));
+    let StoreChoice::Shared(shared) = config.store else { panic!("{:?}", config.store) };
+    assert_eq!(shared.address.to_string(), "rediss+sentinel://a:26379,b:26379/main");
+    assert_eq!((shared.lease, shared.serves_lease, shared.replicas), (Duration::from_millis(250), true, 0));
+    assert_eq!((shared.prefix.as_str(), shared.max_age), ("semblance", Duration::from_secs(30 * 24 * 3600)));
+    for (text, key) in [
+        ("store = \"http://s3cret\"", "store"),
+        ("store = \"redis://a\"\n[cluster]\nprefix = \"a b\"", "cluster.prefix"),
+        ("store = \"redis://a\"\n[cluster]\nlease_ms = 1", "cluster.lease_ms"),
+        ("[cluster]\nlease_ms = 1000", "cluster.lease_ms"),
+        ("[cluster]\nprefix = \"a\"", "cluster.prefix"),
+    ] {
+        let problems = Config::resolve(&ServeArgs::default(), file(text)).unwrap_err();
+        assert_eq!(problems.iter().map(|problem| problem.key.as_str()).collect::<Vec<_>>(), [key], "{text}");
+        assert!(!format!("{problems:?}").contains("s3cret"));
+    }
+}
+
+#[test]
 fn flags_take_values_as_typed() {
     let cli = Cli::try_parse_from(["x", "--listen", "127.0.0.1:0", "--upstream", "demo", "--json"]).unwrap();
     assert!(cli.serve.json);

@@ -386,7 +386,7 @@ impl Gateway {
         // The policy may change; what this request alone shortened stays short.
         let limit = Some(ttl).filter(|ttl| *ttl < order.policy.freshness.ttl);
         Entry {
-            id: self.parts.cache.store().next_id(),
+            id: self.parts.cache.store().next_id(keys.fingerprint),
             scope: keys.scope,
             principal: Some(order.principal),
             partition: keys.partition,

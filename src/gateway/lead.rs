@@ -663,7 +663,7 @@ impl Gateway {
         let by_meaning = plan.by_meaning && !exact && !answer.calls_tools();
         let vector = plan.told.vector.clone().filter(|_| by_meaning);
         let entry = Entry {
-            id: self.parts.cache.store().next_id(),
+            id: self.parts.cache.store().next_id(keys.fingerprint),
             scope: keys.scope,
             principal: Some(question.principal),
             partition: keys.partition,

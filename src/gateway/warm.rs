@@ -349,7 +349,7 @@ impl Gateway {
 
     /// Stores `entry`, of which every purge before `began` has been heeded: it is found at once.
     pub async fn bring_in(&self, entry: Entry, began: Epoch) -> Result<Arc<Entry>, NotBrought> {
-        let entry = Entry { id: self.parts.cache.store().next_id(), ..entry };
+        let entry = Entry { id: self.parts.cache.store().next_id(entry.fingerprint), ..entry };
         self.parts.cache.admit(entry, began, Durability::Behind).await.map_err(NotBrought::NotStored)
     }
 

@@ -122,7 +122,7 @@ pub(crate) fn assert_same(left: &Entry, right: &Entry) {
 }
 
 async fn admitted(store: &dyn Upkeep, question: &str) -> Entry {
-    let entry = entry(store.next_id(), question);
+    let entry = entry(store.next_id(fingerprint(question)), question);
     store.admit(entry.clone(), Durability::Through).await.unwrap();
     entry
 }
@@ -134,7 +134,7 @@ async fn found(store: &dyn Upkeep, question: &str) -> Option<EntryId> {
 pub(crate) async fn an_admitted_entry_comes_back_as_it_was(store: &dyn Upkeep) {
     let full = admitted(store, "q").await;
     let bare = Entry {
-        id: store.next_id(),
+        id: store.next_id(fingerprint("bare")),
         fingerprint: fingerprint("bare"),
         principal: None,
         query: None,
@@ -219,7 +219,7 @@ pub(crate) async fn the_newest_of_two_aliases_counts(store: &dyn Upkeep) {
 }
 
 pub(crate) async fn a_purge_removes_an_entry_admitted_before_it_though_still_queued(store: &dyn Upkeep) {
-    let entry = entry(store.next_id(), "q");
+    let entry = entry(store.next_id(fingerprint("q")), "q");
     store.admit(entry.clone(), Durability::Behind).await.unwrap();
     let purged = store.purge(Selector::default(), Hardness::Hard, false).await.unwrap();
     assert_eq!(purged, [entry.id]);
@@ -230,7 +230,7 @@ pub(crate) async fn a_purge_removes_an_entry_admitted_before_it_though_still_que
 async fn variety(store: &dyn Upkeep) -> (Vec<Entry>, Vec<Selector>) {
     let mut entries = Vec::new();
     for n in 0..16i64 {
-        let mut entry = entry(store.next_id(), &format!("q{n}"));
+        let mut entry = entry(store.next_id(fingerprint(&format!("q{n}"))), &format!("q{n}"));
         entry.category = ["faq", "news"][usize::from(n & 1 != 0)].to_owned();
         entry.scope = scope(["a", "b"][usize::from(n & 2 != 0)]);
         entry.tags = if n & 4 != 0 { vec!["eu".to_owned(), "x".to_owned()] } else { Vec::new() };
@@ -315,7 +315,7 @@ fn texts(ids: &[EntryId]) -> Vec<String> {
 }
 
 pub(crate) async fn a_dry_run_changes_nothing(store: &dyn Upkeep) {
-    let queued = entry(store.next_id(), "q");
+    let queued = entry(store.next_id(fingerprint("q")), "q");
     store.admit(queued.clone(), Durability::Behind).await.unwrap();
     for hardness in [Hardness::Hard, Hardness::Soft(Timestamp::from_millis(9))] {
         let counted = store.purge(Selector::default(), hardness, true).await.unwrap();
@@ -335,7 +335,7 @@ pub(crate) async fn a_soft_purge_keeps_the_earliest_moment(store: &dyn Upkeep) {
 }
 
 pub(crate) async fn a_write_counts_though_its_future_was_dropped(store: &dyn Upkeep) {
-    let kept = entry(store.next_id(), "kept");
+    let kept = entry(store.next_id(fingerprint("kept")), "kept");
     drop(store.admit(kept.clone(), Durability::Through));
     store.flush().await.unwrap();
     assert_eq!(found(store, "kept").await, Some(kept.id));
@@ -347,7 +347,7 @@ pub(crate) async fn a_write_counts_though_its_future_was_dropped(store: &dyn Upk
 pub(crate) async fn ids_grow(store: &dyn Upkeep) {
     let first = admitted(store, "q").await;
     assert!(first.id > EntryId(0));
-    assert!(store.next_id() > first.id);
+    assert!(store.next_id(fingerprint("q")) > first.id);
 }
 
 pub(crate) async fn a_list_is_newest_first_and_in_parts(store: &dyn Upkeep) {
@@ -383,7 +383,7 @@ pub(crate) async fn totals_count_entries_and_aliases(store: &dyn Upkeep) {
 pub(crate) async fn vectors_come_in_parts_and_without_gaps(store: &dyn Upkeep) {
     let mut expected = Vec::new();
     for n in 0..7 {
-        let mut entry = entry(store.next_id(), &format!("q{n}"));
+        let mut entry = entry(store.next_id(fingerprint(&format!("q{n}"))), &format!("q{n}"));
         if n == 3 {
             entry.embedding = None;
         } else {
@@ -534,7 +534,7 @@ pub(crate) async fn a_purge_of_an_entry_is_told_again_under_any_id(store: &dyn U
 }
 
 async fn built_on(store: &dyn Upkeep, question: &str, list: &str) -> Entry {
-    let entry = Entry { sources: sources(list), ..entry(store.next_id(), question) };
+    let entry = Entry { sources: sources(list), ..entry(store.next_id(fingerprint(question)), question) };
     store.admit(entry.clone(), Durability::Behind).await.unwrap();
     entry
 }
@@ -581,7 +581,11 @@ pub(crate) async fn a_forgotten_source_takes_what_is_built_on_it_along(store: &d
 pub(crate) async fn sources_are_listed_with_what_depends_on_them(store: &dyn Upkeep) {
     built_on(store, "one", "doc:1@v1 doc:2@v1").await;
     built_on(store, "two", "doc:1@v2").await;
-    let tagged = Entry { tags: vec!["doc:1".to_owned()], sources: Vec::new(), ..entry(store.next_id(), "tagged") };
+    let tagged = Entry {
+        tags: vec!["doc:1".to_owned()],
+        sources: Vec::new(),
+        ..entry(store.next_id(fingerprint("tagged")), "tagged")
+    };
     store.admit(tagged, Durability::Behind).await.unwrap();
     let at = Timestamp::from_millis(5_000);
     store.update_source(update("doc:2", Some("v1"), Hardness::Soft(at))).await.unwrap();

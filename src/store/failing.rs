@@ -101,8 +101,9 @@ fn failure(code: std::ffi::c_int) -> StoreError {
 
 impl Store for FailingStore {
     /// Never fails: identities come from memory, and no two are the same.
-    fn next_id(&self) -> EntryId {
-        self.behind.as_ref().map_or_else(|| EntryId(self.ids.fetch_add(1, Ordering::SeqCst)), |store| store.next_id())
+    fn next_id(&self, fingerprint: Fingerprint) -> EntryId {
+        let own = || EntryId(self.ids.fetch_add(1, Ordering::SeqCst));
+        self.behind.as_ref().map_or_else(own, |store| store.next_id(fingerprint))
     }
 
     fn admit(&self, entry: Entry, durability: Durability) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -12,18 +12,17 @@
 //! to do. After an error while writing (a full disk) later writes work as soon as the cause is gone.
 
 mod bans;
-mod codec;
 pub mod doctor;
 mod meaning;
 mod queue;
 mod read;
 mod readers;
 mod schema;
+mod sealing;
 mod selection;
 mod sources;
 pub mod traffic;
 mod transfer;
-mod vault;
 mod verdicts;
 mod write;
 mod writer;
@@ -46,7 +45,6 @@ use tokio::sync::oneshot;
 use self::{
     queue::{Bounds, Queue, Queued, Urgency},
     readers::Readers,
-    vault::Vault,
     writer::{Job, Task, Writer},
 };
 use crate::{
@@ -56,7 +54,9 @@ use crate::{
     similarity::Embedding,
     store::{
         Browse, Browsed, Durability, EntrySummary, Expired, Found, Hardness, Page, Selector, Store, StoreError,
-        StoreStats, StoredVector, Unembedded, Upkeep, encryption::EncryptionKey,
+        StoreStats, StoredVector, Unembedded, Upkeep, codec,
+        encryption::EncryptionKey,
+        vault::{self, Vault},
     },
 };
 
@@ -269,7 +269,7 @@ impl Drop for SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn next_id(&self) -> EntryId {
+    fn next_id(&self, _: Fingerprint) -> EntryId {
         EntryId(self.next_id.fetch_add(1, Ordering::SeqCst))
     }
 

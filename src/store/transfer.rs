@@ -7,11 +7,14 @@
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
-use super::{Page, Selector, StoreError};
+use super::{
+    Page, Selector, StoreError,
+    sources::{SourceSelector, Versions},
+};
 use crate::{
     clock::Timestamp,
     entry::{Entry, EntryId},
-    key::Fingerprint,
+    key::{Fingerprint, Scope},
 };
 
 /// The store's part in export and import.
@@ -112,6 +115,35 @@ impl PastPurge {
 
 fn names_something(value: &Value) -> bool {
     !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty())
+}
+
+/// The selector for the audit trail, with scopes as entries are listed with, and the fingerprint of the entry that it
+/// names. Who was erased is not named: that something of somebody was is all that stays, and of a purge by meaning only
+/// that there was one.
+pub(super) fn trail_of(selector: &Selector, fingerprint: Option<Fingerprint>, erased: bool) -> String {
+    let Selector { entry, tag, category, scope, principals, generated_until, source, prefix, groups, near } = selector;
+    let named = principals.iter().map(|of| if erased { "erased".to_owned() } else { of.to_hex() });
+    let versions = |source: &SourceSelector| match &source.versions {
+        Versions::Any => serde_json::json!({"name": source.name}),
+        Versions::Only(version) => serde_json::json!({"name": source.name, "version": version}),
+        Versions::Except(version) => serde_json::json!({"name": source.name, "not_version": version}),
+    };
+    serde_json::json!({
+        "entry": entry.map(|id| id.to_string()),
+        "fingerprint": fingerprint.map(|of| of.to_hex()),
+        "tag": tag,
+        "category": category,
+        "scope": scope.map(|scope| scope.to_hex()),
+        "principals": named.take(1).collect::<Vec<_>>(),
+        "generated_until": generated_until.map(Timestamp::as_millis),
+        "source": source.as_ref().map(versions),
+        "prefix": prefix,
+        "groups": groups.as_ref().map(|groups| &groups.tags),
+        "scopes": groups.as_ref().map(|groups| groups.scopes.iter().map(Scope::to_hex).collect::<Vec<_>>()),
+        // The text stands in the ban, sealed where texts are; how near is all that is told here.
+        "near": near.as_ref().map(|near| near.radius),
+    })
+    .to_string()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use semblance::{
     app::{App, Seams},
     clock::{Clock, ManualClock, Timestamp},
-    config::{Config, UpstreamChoice},
+    config::{Config, SharedStore, StoreChoice, UpstreamChoice},
     embed::{EmbedError, Embedder, minilm::MiniLm, pool::PoolSettings},
     matcher::verifier::{MiniLmVerifier, Verifier, scripted::ScriptedVerifier},
     similarity::Embedding,
@@ -25,6 +25,8 @@ use semblance::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
+
+use crate::{engine::of_the_process, nodes};
 
 /// The moment at which every test begins.
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
@@ -90,6 +92,12 @@ impl Embedder for SharedMiniLm {
     }
 }
 
+/// Whether the tests run over an engine that nodes share, as `SEMBLANCE_TEST_STORE=redis` asks for.
+#[expect(clippy::disallowed_methods, reason = "a switch of the tests, not a setting of the gateway")]
+pub(crate) fn over_an_engine() -> bool {
+    std::env::var("SEMBLANCE_TEST_STORE").is_ok_and(|store| store == "redis")
+}
+
 /// What a test's gateway is made of.
 pub(crate) struct Setup {
     pub(crate) config: Config,
@@ -112,6 +120,11 @@ impl Setup {
         // They come by chance: tests that are about them switch them on.
         config.refresh_ahead = false;
         config.audits = false;
+        if over_an_engine() {
+            let url = format!("redis://127.0.0.1:{}", of_the_process());
+            let prefix = format!("{:016x}", fastrand::u64(..));
+            config.store = StoreChoice::Shared(SharedStore { prefix, ..nodes::shared(&url) });
+        }
         Self { config, embedder: SharedMiniLm::get(), store: None, upstream: None, verifier: None, dir }
     }
 

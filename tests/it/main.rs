@@ -3,6 +3,7 @@
 //! One binary. A new test goes where its subject lives; a bug's test carries the behaviour in its name.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod engine; // real servers of the shared store
 mod harness;
 
 mod abuse; // what nobody sends by accident
@@ -25,6 +26,7 @@ mod keys; // the gateway's own keys, and who may write for others
 mod matching; // by meaning: paraphrases served, near misses refused
 mod messages; // recording and replay of Anthropic's messages
 mod models; // lists, kept for a minute
+mod nodes; // several over one store
 mod ollama; // recording and replay of Ollama
 mod otel; // what an OpenTelemetry collector gets
 mod overload; // every stage bounded, and what happens beyond

@@ -9,7 +9,7 @@ use std::{collections::HashMap, fmt, fs::File, path::Path};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use super::{codec, read, schema, vault::Vault, write};
+use super::{codec, read, schema, sealing, vault::Vault, write};
 use crate::{
     entry::EntryId,
     store::{StoreError, encryption::EncryptionKey},
@@ -206,7 +206,7 @@ fn inspect(path: &Path, repair: bool, key: Option<&EncryptionKey>) -> Result<Doc
     } else {
         schema::open_reader(path)?
     };
-    match walk(&conn, Vault::unlock(&conn, key, path), repair, &mut report) {
+    match walk(&conn, sealing::unlock(&conn, key, path), repair, &mut report) {
         Ok(()) => {}
         // Nothing behind a page that cannot be read is examined, and nothing before it changed.
         Err(StoreError::Corrupt(error)) => report.cannot_read(&error),

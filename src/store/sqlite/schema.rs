@@ -15,7 +15,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::vault::Vault;
+use super::{sealing, vault::Vault};
 use crate::store::{StoreError, encryption::EncryptionKey};
 
 /// `SMBL`, the mark of our files among all SQLite files.
@@ -72,11 +72,11 @@ pub(super) fn open_file(
     let fresh = file.metadata().map_err(|source| unusable(path.parent().unwrap_or(path), source))?.len() == 0;
     if !fresh && version_within(&open_reader(path)?, path, migrations.len())? > 0 {
         // Before anything is changed.
-        Vault::unlock(&open_reader(path)?, key, path)?;
+        sealing::unlock(&open_reader(path)?, key, path)?;
     }
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     prepare_writer(&conn).and_then(|()| migrate_by(&conn, migrations, key)).map_err(|error| named(path, error))?;
-    let vault = Vault::unlock(&conn, key, path)?;
+    let vault = sealing::unlock(&conn, key, path)?;
     Ok((conn, vault))
 }
 
@@ -151,7 +151,7 @@ fn migrate_by(conn: &Connection, migrations: &[&str], key: Option<&EncryptionKey
         tx.execute_batch(migration)?;
     }
     if let (0, Some(key)) = (done, key) {
-        Vault::found(&tx, key)?;
+        sealing::found(&tx, key)?;
     }
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", migrations.len() as u32)?;

@@ -3,12 +3,9 @@
 
 use rusqlite::types::Value;
 
-use crate::{
-    key::Fingerprint,
-    store::{
-        Selector,
-        sources::{Groups, SourceSelector, Versions},
-    },
+use crate::store::{
+    Selector,
+    sources::{Groups, SourceSelector, Versions},
 };
 
 /// A condition over `entries` and its values, in order.
@@ -102,33 +99,4 @@ impl Selection {
         let scopes = scopes.iter().map(|scope| Value::Blob(scope.as_bytes().to_vec()));
         self.and(&part, scopes.chain(tags.iter().cloned().map(Value::Text)));
     }
-}
-
-/// The selector for the audit trail, with scopes as entries are listed with, and the fingerprint of the entry that it
-/// names. Who was erased is not named: that something of somebody was is all that stays, and of a purge by meaning only
-/// that there was one.
-pub(super) fn as_json(selector: &Selector, fingerprint: Option<Fingerprint>, erased: bool) -> String {
-    let Selector { entry, tag, category, scope, principals, generated_until, source, prefix, groups, near } = selector;
-    let named = principals.iter().map(|of| if erased { "erased".to_owned() } else { of.to_hex() });
-    let versions = |source: &SourceSelector| match &source.versions {
-        Versions::Any => serde_json::json!({"name": source.name}),
-        Versions::Only(version) => serde_json::json!({"name": source.name, "version": version}),
-        Versions::Except(version) => serde_json::json!({"name": source.name, "not_version": version}),
-    };
-    serde_json::json!({
-        "entry": entry.map(|id| id.to_string()),
-        "fingerprint": fingerprint.map(|of| of.to_hex()),
-        "tag": tag,
-        "category": category,
-        "scope": scope.map(|scope| scope.to_hex()),
-        "principals": named.take(1).collect::<Vec<_>>(),
-        "generated_until": generated_until.map(crate::clock::Timestamp::as_millis),
-        "source": source.as_ref().map(versions),
-        "prefix": prefix,
-        "groups": groups.as_ref().map(|groups| &groups.tags),
-        "scopes": groups.as_ref().map(|groups| groups.scopes.iter().map(crate::key::Scope::to_hex).collect::<Vec<_>>()),
-        // The text stands in the ban, sealed where texts are; how near is all that is told here.
-        "near": near.as_ref().map(|near| near.radius),
-    })
-    .to_string()
 }

@@ -45,7 +45,7 @@ fn files_hold(dir: &Path, text: &str) -> bool {
 #[tokio::test]
 async fn what_was_written_is_there_after_a_reopen() {
     let (store, dir) = fresh();
-    let kept = entry(store.next_id(), "kept");
+    let kept = entry(store.next_id(fingerprint("any")), "kept");
     store.admit(kept.clone(), Durability::Behind).await.unwrap();
     store.alias(fingerprint("wording"), kept.id).unwrap();
     drop(store);
@@ -58,15 +58,15 @@ async fn what_was_written_is_there_after_a_reopen() {
 #[tokio::test]
 async fn ids_are_never_used_again() {
     let (store, dir) = fresh();
-    let last = entry(store.next_id(), "q");
+    let last = entry(store.next_id(fingerprint("any")), "q");
     store.admit(last.clone(), Durability::Through).await.unwrap();
-    let given_away = store.next_id();
+    let given_away = store.next_id(fingerprint("any"));
     store.purge(Selector::default(), Hardness::Hard, false).await.unwrap();
     store.close().await.unwrap();
-    let next = open(dir.path()).next_id();
+    let next = open(dir.path()).next_id(fingerprint("any"));
     assert_eq!(next, EntryId(given_away.0 + 1), "a clean end leaves no gap");
     raw(dir.path()).execute("DELETE FROM meta WHERE key = 'next_id'", []).unwrap();
-    assert!(open(dir.path()).next_id().0 > next.0 + 1000, "an unclean end leaves one");
+    assert!(open(dir.path()).next_id(fingerprint("any")).0 > next.0 + 1000, "an unclean end leaves one");
 }
 
 #[tokio::test]
@@ -155,11 +155,11 @@ async fn one_bad_write_in_a_group_fails_alone() {
     let dir = tempfile::tempdir().unwrap();
     let settings = StoreSettings { gather: Duration::from_secs(3600), ..StoreSettings::default() };
     let store = SqliteStore::open(dir.path(), settings).unwrap();
-    let good = entry(store.next_id(), "good");
+    let good = entry(store.next_id(fingerprint("any")), "good");
     let clash = entry(good.id, "another question under the same id");
     store.admit(good.clone(), Durability::Behind).await.unwrap();
     let refused = store.admit(clash, Durability::Through);
-    let later = store.admit(entry(store.next_id(), "later"), Durability::Through);
+    let later = store.admit(entry(store.next_id(fingerprint("any")), "later"), Durability::Through);
     assert_eq!(refused.await.unwrap_err().reason(), "store-database");
     later.await.unwrap();
     assert_eq!(store.failed_writes(), 1);
@@ -174,9 +174,9 @@ async fn a_full_queue_refuses_admissions_but_no_purge() {
     let settings = StoreSettings { gather, queue_items: 2, ..StoreSettings::default() };
     let store = SqliteStore::open(dir.path(), settings).unwrap();
     for n in 0..2 {
-        store.admit(entry(store.next_id(), &format!("q{n}")), Durability::Behind).await.unwrap();
+        store.admit(entry(store.next_id(fingerprint("any")), &format!("q{n}")), Durability::Behind).await.unwrap();
     }
-    let one_more = entry(store.next_id(), "one more");
+    let one_more = entry(store.next_id(fingerprint("any")), "one more");
     assert!(matches!(store.admit(one_more, Durability::Behind).await, Err(StoreError::Full)));
     assert_eq!(store.purge(Selector::default(), Hardness::Hard, false).await.unwrap().len(), 2);
 }
@@ -188,7 +188,7 @@ async fn after_a_full_disk_writes_work_again() {
     let store = SqliteStore::open(dir.path(), settings).unwrap();
     let mut admitted = Vec::new();
     let error = loop {
-        let mut large = entry(store.next_id(), &format!("q{}", admitted.len()));
+        let mut large = entry(store.next_id(fingerprint("any")), &format!("q{}", admitted.len()));
         large.answer.text = (0..8000).map(|_| fastrand::alphanumeric()).collect();
         match store.admit(large.clone(), Durability::Through).await {
             Ok(()) => admitted.push(large),
@@ -201,7 +201,7 @@ async fn after_a_full_disk_writes_work_again() {
         assert!(store.get(large.id).await.unwrap().is_some());
     }
     assert_eq!(store.evict_to(0, 3).await.unwrap().len(), 3);
-    store.admit(entry(store.next_id(), "room again"), Durability::Through).await.unwrap();
+    store.admit(entry(store.next_id(fingerprint("any")), "room again"), Durability::Through).await.unwrap();
     assert!(doctor::doctor(dir.path(), false).unwrap().is_clean());
 }
 
@@ -210,7 +210,7 @@ async fn hard_purged_text_is_in_no_file() {
     let (store, dir) = fresh();
     for n in 0..300 {
         let secret = if n % 3 == 0 { "PURGED" } else { "OTHER" };
-        let mut entry = entry(store.next_id(), &format!("what about {secret} number {n}?"));
+        let mut entry = entry(store.next_id(fingerprint("any")), &format!("what about {secret} number {n}?"));
         entry.tags = vec![secret.to_owned()];
         store.admit(entry, Durability::Behind).await.unwrap();
     }
@@ -226,7 +226,7 @@ async fn hard_purged_text_is_in_no_file() {
 async fn housekeeping_gives_freed_pages_back_step_by_step() {
     let (store, dir) = fresh();
     for n in 0..400 {
-        let mut large = entry(store.next_id(), &format!("q{n}"));
+        let mut large = entry(store.next_id(fingerprint("any")), &format!("q{n}"));
         large.answer.text = (0..20_000).map(|_| fastrand::alphanumeric()).collect();
         store.admit(large, Durability::Behind).await.unwrap();
     }
@@ -252,7 +252,7 @@ async fn housekeeping_gives_freed_pages_back_step_by_step() {
 #[tokio::test]
 async fn a_purge_leaves_a_trail_without_text() {
     let (store, dir) = fresh();
-    store.admit(entry(store.next_id(), "a private question"), Durability::Through).await.unwrap();
+    store.admit(entry(store.next_id(fingerprint("any")), "a private question"), Durability::Through).await.unwrap();
     let selector = Selector { category: Some("product-faq".to_owned()), ..Selector::default() };
     store.purge(selector, Hardness::Hard, false).await.unwrap();
     let trail: (String, String, i64) = raw(dir.path())
@@ -277,7 +277,7 @@ async fn a_damaged_entry_is_never_served_and_removed() {
         "DELETE FROM answers",
     ] {
         let (store, dir) = fresh();
-        let stored = entry(store.next_id(), "q");
+        let stored = entry(store.next_id(fingerprint("any")), "q");
         store.admit(stored.clone(), Durability::Through).await.unwrap();
         raw(dir.path()).execute(damage, []).unwrap();
         let error = store.find(stored.fingerprint).await.unwrap_err();
@@ -292,7 +292,7 @@ async fn a_damaged_entry_is_never_served_and_removed() {
 async fn an_unreadable_vector_does_not_stop_the_walk() {
     let (store, dir) = fresh();
     for n in 0..3 {
-        store.admit(entry(store.next_id(), &format!("q{n}")), Durability::Through).await.unwrap();
+        store.admit(entry(store.next_id(fingerprint("any")), &format!("q{n}")), Durability::Through).await.unwrap();
     }
     raw(dir.path()).execute("UPDATE vectors SET embedding = x'00' WHERE entry_id > 1", []).unwrap();
     let page = store.vectors(None, 2).await.unwrap();
@@ -389,7 +389,7 @@ async fn agree(steps: Vec<Step>) {
         match step {
             Step::Admit { question, category, behind } => {
                 let name = format!("q{question}");
-                let mut entry = entry(store.next_id(), &name);
+                let mut entry = entry(store.next_id(fingerprint("any")), &name);
                 entry.category = category.to_string();
                 let durability = if behind { Durability::Behind } else { Durability::Through };
                 store.admit(entry.clone(), durability).await.unwrap();

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, named_params, params, params_from_
 use super::{
     codec::{self, Record},
     meaning,
-    selection::{self, Selection},
+    selection::Selection,
     vault::{Part, Vault},
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     entry::{Entry, EntryId},
     key::Fingerprint,
     similarity::Embedding,
-    store::{Expired, Hardness, Selector, StoreError, USE_RESOLUTION_MS},
+    store::{Expired, Hardness, Selector, StoreError, USE_RESOLUTION_MS, transfer::trail_of},
     wire::directives::SourceRef,
 };
 
@@ -127,7 +127,7 @@ pub(super) fn purge(
     conn.prepare_cached("INSERT INTO purges (at, selector, hardness, removed) VALUES (?, ?, ?, ?)")?.execute(
         params![
             now.as_millis(),
-            selection::as_json(selector, fingerprint, hardness == "hard"),
+            trail_of(selector, fingerprint, hardness == "hard"),
             hardness,
             i64::try_from(purged.len()).unwrap_or(i64::MAX),
         ],

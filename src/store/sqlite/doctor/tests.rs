@@ -10,7 +10,7 @@ async fn stored() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(dir.path(), StoreSettings::default()).unwrap();
     for n in 1..=3 {
-        store.admit(entry(store.next_id(), &format!("q{n}")), Durability::Through).await.unwrap();
+        store.admit(entry(store.next_id(fingerprint("any")), &format!("q{n}")), Durability::Through).await.unwrap();
     }
     store.alias(fingerprint("wording"), EntryId(2)).unwrap();
     store.close().await.unwrap();
@@ -122,7 +122,7 @@ async fn a_page_that_cannot_be_read_is_found_and_the_file_built_anew_of_the_rest
     let store = SqliteStore::open(dir.path(), StoreSettings::default()).unwrap();
     let mut admitted = Vec::new();
     for n in 0..ENTRIES {
-        let mut one = entry(store.next_id(), &format!("q{n}"));
+        let mut one = entry(store.next_id(fingerprint("any")), &format!("q{n}"));
         one.answer.text = (0..2000).map(|_| fastrand::alphanumeric()).collect();
         store.admit(one.clone(), Durability::Through).await.unwrap();
         admitted.push(one);
@@ -141,7 +141,7 @@ async fn a_page_that_cannot_be_read_is_found_and_the_file_built_anew_of_the_rest
         let again = doctor(dir.path(), false).unwrap();
         assert!(again.is_clean(), "page {page}: {again}");
         let store = SqliteStore::open(dir.path(), StoreSettings::default()).unwrap();
-        assert!(store.next_id() > admitted[ENTRIES - 1].id, "page {page}");
+        assert!(store.next_id(fingerprint("any")) > admitted[ENTRIES - 1].id, "page {page}");
         for one in &admitted {
             if let Some(found) = store.get(one.id).await.unwrap() {
                 assert_eq!(found.answer, one.answer, "page {page}");

@@ -27,7 +27,8 @@ async fn many_entries_of_one_person_among_anothers_leave_not_a_byte() {
     let mut chance = fastrand::Rng::with_seed(7);
     for n in 0..600 {
         let (who, name) = if chance.bool() { (ANN, "annsmark") } else { (BOB, "bobsmark") };
-        let mut entry = entry(store.next_id(), &format!("{name} {n} {}", "why ".repeat(chance.usize(0..200))));
+        let mut entry =
+            entry(store.next_id(fingerprint("any")), &format!("{name} {n} {}", "why ".repeat(chance.usize(0..200))));
         // Of many lengths, so that pages split, merge and overflow; the first ones are aged away in between.
         entry.answer.text = (0..chance.usize(0..12_000)).map(|_| chance.alphanumeric()).collect();
         entry.tags = vec![format!("{name}tag{n}")];
@@ -66,7 +67,7 @@ async fn many_entries_of_one_person_among_anothers_leave_not_a_byte() {
 async fn what_is_nobodys_for_sure_goes_with_everybody() {
     let (store, dir) = fresh();
     for (question, principal) in [("ann's", Some(ANN)), ("bob's", Some(BOB)), ("old", None)] {
-        let entry = Entry { principal, ..entry(store.next_id(), question) };
+        let entry = Entry { principal, ..entry(store.next_id(fingerprint("any")), question) };
         store.admit(entry, Durability::Through).await.unwrap();
     }
     assert_eq!(store.purge(of(ANN), Hardness::Hard, true).await.unwrap().len(), 2);
@@ -92,7 +93,7 @@ async fn the_trail_names_a_scope_as_the_list_does_and_nobody_who_was_erased() {
 #[tokio::test]
 async fn a_file_of_an_older_version_keeps_its_answers_and_they_are_nobodys() {
     let (store, dir) = fresh();
-    let old = Entry { principal: None, sources: Vec::new(), ..entry(store.next_id(), "old") };
+    let old = Entry { principal: None, sources: Vec::new(), ..entry(store.next_id(fingerprint("any")), "old") };
     store.admit(old.clone(), Durability::Through).await.unwrap();
     store.close().await.unwrap();
     let back = "DROP INDEX entries_by_invalidation; DROP INDEX entries_by_size; DROP INDEX entries_by_principal; ALTER TABLE entries DROP COLUMN principal;

@@ -32,7 +32,7 @@ async fn neither_question_nor_answer_nor_vector_stands_in_any_file() {
     for (encryption, seen) in [(None, true), (Some(key(1)), false)] {
         let dir = tempfile::tempdir().unwrap();
         let store = open_under(dir.path(), encryption).unwrap();
-        let entry = entry(store.next_id(), "a question");
+        let entry = entry(store.next_id(fingerprint("any")), "a question");
         store.admit(entry.clone(), Durability::Through).await.unwrap();
         store.set_embedding(entry.id, "minilm@2".to_owned(), other.clone()).unwrap();
         store.flush().await.unwrap();
@@ -69,7 +69,7 @@ async fn a_ban_is_sealed_as_questions_are_and_known_after_a_reopen() {
 #[tokio::test]
 async fn a_sealed_file_opens_under_its_own_key_only_and_a_refusal_changes_nothing() {
     let (store, dir) = fresh_sealed();
-    let kept = entry(store.next_id(), "kept");
+    let kept = entry(store.next_id(fingerprint("any")), "kept");
     store.admit(kept.clone(), Durability::Through).await.unwrap();
     store.close().await.unwrap();
     let before = std::fs::read(schema::database_path(dir.path())).unwrap();
@@ -89,7 +89,7 @@ async fn a_sealed_file_opens_under_its_own_key_only_and_a_refusal_changes_nothin
 #[tokio::test]
 async fn a_plain_file_is_not_continued_sealed() {
     let (store, dir) = fresh();
-    store.admit(entry(store.next_id(), "kept"), Durability::Through).await.unwrap();
+    store.admit(entry(store.next_id(fingerprint("any")), "kept"), Durability::Through).await.unwrap();
     store.close().await.unwrap();
     let error = open_under(dir.path(), Some(key(1))).unwrap_err();
     assert_eq!(error.reason(), "store-key-not-wanted");
@@ -101,7 +101,7 @@ async fn a_plain_file_is_not_continued_sealed() {
 async fn a_text_moved_to_another_row_is_never_served_and_the_doctor_removes_it() {
     let (store, dir) = fresh_sealed();
     for question in ["one", "two"] {
-        store.admit(entry(store.next_id(), question), Durability::Through).await.unwrap();
+        store.admit(entry(store.next_id(fingerprint("any")), question), Durability::Through).await.unwrap();
     }
     store.close().await.unwrap();
     // Whoever can write the file can make the checksum fit, but not the seal.
@@ -129,7 +129,7 @@ async fn a_text_moved_to_another_row_is_never_served_and_the_doctor_removes_it()
 async fn a_sealed_file_with_damaged_pages_is_rebuilt_sealed() {
     let (store, dir) = fresh_sealed();
     for n in 0..40 {
-        let mut large = entry(store.next_id(), &format!("a question {n}"));
+        let mut large = entry(store.next_id(fingerprint("any")), &format!("a question {n}"));
         large.answer.text = (0..9000).map(|_| fastrand::alphanumeric()).collect();
         store.admit(large, Durability::Behind).await.unwrap();
     }
@@ -149,5 +149,5 @@ async fn a_sealed_file_with_damaged_pages_is_rebuilt_sealed() {
     let store = open_under(dir.path(), Some(key(1))).unwrap();
     let left = store.list(Selector::default(), 0, 100).await.unwrap();
     assert!(!left.is_empty() && left.len() < 40 && left.iter().all(|entry| entry.query.is_some()), "{}", left.len());
-    assert!(store.next_id().0 > 40, "ids are not used again");
+    assert!(store.next_id(fingerprint("any")).0 > 40, "ids are not used again");
 }

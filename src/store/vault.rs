@@ -1,18 +1,17 @@
-//! Texts as the file holds them: as they are, or sealed with XChaCha20-Poly1305 under the operator's key.
+//! Texts as a store holds them: as they are, or sealed with XChaCha20-Poly1305 under the operator's key.
 //!
-//! Invariants: a database is sealed from its first byte or never, and says which in its table `encryption`; every value
+//! Invariants: a store is sealed from its first byte or never, and says which; every value
 //! has a random nonce of its own, and the row and column it stands in as associated data, so that a value that is moved
-//! to another row does not open; the key itself is nowhere in the file. The cipher's key is made from the operator's and
-//! a salt of the file, so that no value opens in another file either.
+//! to another row does not open; the key itself is nowhere in it. The cipher's key is made from the operator's and
+//! a salt of the store, so that no value opens in another one either.
 
-use std::{fmt, path::Path};
+use std::fmt;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
 };
-use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::store::{StoreError, encryption::EncryptionKey};
 
@@ -20,7 +19,7 @@ const NONCE: usize = 24;
 const SALT: usize = 32;
 /// What opens under the right key only.
 const PROOF: &[u8] = b"semblance";
-const PROOF_ROW: i64 = 1;
+pub(super) const PROOF_ROW: i64 = 1;
 
 /// What a sealed value is; part of what it is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +32,11 @@ pub(super) enum Part {
     Detail = 4,
     BanText = 5,
     BanVector = 6,
+    Change = 7,
+    Secret = 8,
 }
 
-/// Seals and opens the texts of one database.
+/// Seals and opens the texts of one store.
 #[derive(Clone)]
 pub(super) enum Vault {
     /// Texts stand as they are.
@@ -51,32 +52,34 @@ impl fmt::Debug for Vault {
 }
 
 impl Vault {
-    /// Makes a new database a sealed one. In the transaction that makes its tables, so that it never is half of one.
-    pub(super) fn found(conn: &Connection, key: &EncryptionKey) -> Result<(), StoreError> {
+    /// The salt and the proof of what is sealed from now on under `key`.
+    pub(super) fn found(key: &EncryptionKey) -> Result<Sealing, StoreError> {
         let mut salt = [0; SALT];
         getrandom::fill(&mut salt).map_err(StoreError::Randomness)?;
         let proof = Self::under(key, &salt).seal(Part::Proof, PROOF_ROW, PROOF.to_vec())?;
-        conn.execute("INSERT INTO encryption (id, salt, proof) VALUES (?, ?, ?)", params![PROOF_ROW, salt, proof])?;
-        Ok(())
+        Ok((salt.to_vec(), proof))
     }
 
-    /// The vault of an existing database.
+    /// The vault of what holds `sealing`, or is not sealed.
     ///
     /// # Errors
     /// [`StoreError::KeyMissing`], [`StoreError::KeyNotWanted`] and [`StoreError::WrongKey`]: nothing is served from, or
-    /// added to, a file whose texts cannot be read or would stand beside sealed ones.
-    pub(super) fn unlock(conn: &Connection, key: Option<&EncryptionKey>, path: &Path) -> Result<Self, StoreError> {
-        let path = || path.display().to_string();
-        match (sealing(conn)?, key) {
+    /// added to, a place whose texts cannot be read or would stand beside sealed ones.
+    pub(super) fn unlock(
+        sealing: Option<Sealing>,
+        key: Option<&EncryptionKey>,
+        place: impl FnOnce() -> String,
+    ) -> Result<Self, StoreError> {
+        match (sealing, key) {
             (None, None) => Ok(Self::Plain),
-            (None, Some(_)) => Err(StoreError::KeyNotWanted { path: path() }),
-            (Some(_), None) => Err(StoreError::KeyMissing { path: path() }),
+            (None, Some(_)) => Err(StoreError::KeyNotWanted { path: place() }),
+            (Some(_), None) => Err(StoreError::KeyMissing { path: place() }),
             (Some((salt, proof)), Some(key)) => {
                 let vault = Self::under(key, &salt);
                 if vault.open(Part::Proof, PROOF_ROW, proof).as_deref() == Some(PROOF) {
                     Ok(vault)
                 } else {
-                    Err(StoreError::WrongKey { path: path() })
+                    Err(StoreError::WrongKey { path: place() })
                 }
             }
         }
@@ -130,18 +133,8 @@ impl Vault {
     }
 }
 
-/// What the row of a sealed database holds.
-type Sealing = (Vec<u8>, Vec<u8>);
-
-/// Salt and proof of a sealed database; files of before there was a seal have no such table.
-fn sealing(conn: &Connection) -> Result<Option<Sealing>, StoreError> {
-    let known = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'encryption')";
-    if !conn.query_row(known, [], |row| row.get(0))? {
-        return Ok(None);
-    }
-    let row = conn.query_row("SELECT salt, proof FROM encryption", [], |row| Ok((row.get(0)?, row.get(1)?)));
-    Ok(row.optional()?)
-}
+/// Salt and proof of a sealed place.
+pub(super) type Sealing = (Vec<u8>, Vec<u8>);
 
 fn place(part: Part, row: i64) -> [u8; 9] {
     let mut place = [part as u8; 9];

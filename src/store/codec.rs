@@ -1,18 +1,20 @@
 //! Entries as bytes: the compressed answer, the vector, and the checksum that binds an answer to its facts.
 //!
-//! SQLite has no page checksums, so a flipped bit in a file would otherwise be served. The checksum covers every fact
-//! that decides to whom and how long an answer may be served, and the compressed body: an entry that fails it is never
+//! Neither SQLite nor an engine in memory checks what it holds, so a flipped bit would otherwise be served. The
+//! checksum covers every fact that decides to whom and how long an answer may be served, and the compressed body: an entry that fails it is never
 //! served. Question, body and vector pass through the [`Vault`] on their way: the checksum covers them as they are stored.
 
 use bytes::Bytes;
 
-use super::vault::{Part, Vault};
 use crate::{
     clock::Timestamp,
     entry::{Entry, EntryId},
     key::{Fingerprint, Partition, Principal, Scope},
     similarity::Embedding,
-    store::StoreError,
+    store::{
+        StoreError,
+        vault::{Part, Vault},
+    },
     wire::{Answer, Family, Usage, directives::SourceRef},
 };
 
@@ -264,9 +266,9 @@ pub(super) fn open_vector(vault: &Vault, row: i64, stored: Vec<u8>) -> Option<Em
     decode_vector(&vault.open(Part::Vector, row, stored)?)
 }
 
-/// A value that no column can hold.
+/// A value that no store can hold.
 fn unfit(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
-    StoreError::Database(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+    StoreError::Unfit(Box::new(error))
 }
 
 #[cfg(test)]
