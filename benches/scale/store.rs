@@ -134,7 +134,8 @@ async fn reads(dir: &Path, questions: &Questions, size: &Size, rows: &mut Rows) 
         let mut times = Vec::new();
         for number in 0..READS.min(size.entries) {
             if beside {
-                let entry = seeder.entry(store.next_id(seeder.fingerprint(size.entries + number)), size.entries + number)?;
+                let entry =
+                    seeder.entry(store.next_id(seeder.fingerprint(size.entries + number)), size.entries + number)?;
                 store.admit(entry, Durability::Behind).await?;
             }
             let fingerprint = seeder.fingerprint(random.usize(..size.entries));

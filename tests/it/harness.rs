@@ -123,7 +123,7 @@ impl Setup {
         if over_an_engine() {
             let url = format!("redis://127.0.0.1:{}", of_the_process());
             let prefix = format!("{:016x}", fastrand::u64(..));
-            config.store = StoreChoice::Shared(SharedStore { prefix, ..nodes::shared(&url) });
+            config.store = StoreChoice::Shared(Box::new(SharedStore { prefix, ..nodes::shared(&url) }));
         }
         Self { config, embedder: SharedMiniLm::get(), store: None, upstream: None, verifier: None, dir }
     }

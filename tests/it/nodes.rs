@@ -43,7 +43,7 @@ pub(crate) fn shared(url: &str) -> SharedStore {
 }
 
 fn setup(url: &str) -> Setup {
-    let store = StoreChoice::Shared(shared(url));
+    let store = StoreChoice::Shared(Box::new(shared(url)));
     Setup::new().policies(&[("default.toml", DAY)]).config(|config| config.store = store)
 }
 
