@@ -10,10 +10,10 @@ use crate::{
     key::PrincipalKey,
     keys,
     matcher::verifier::Verifier,
+    store::redis::{RedisSettings, RedisStore},
     store::{
         Upkeep,
         failing::FailingStore,
-        redis::{RedisSettings, RedisStore},
         shared::Models,
         sqlite::{SqliteStore, StoreSettings},
     },

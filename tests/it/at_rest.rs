@@ -46,12 +46,12 @@ async fn use_it(gateway: &TestGateway) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn under_a_key_no_file_holds_a_text_and_a_restart_with_it_serves_hits() {
-    let plain = TestGateway::start().await;
+    let plain = Setup::new().on_disk().start().await;
     use_it(&plain).await;
     // Answers are compressed as well: what shows that they are there without a key is the question.
     assert!(!holding(plain.data_dir(), b"descale").is_empty(), "the search finds what is there");
 
-    let gateway = Setup::new().config(|config| config.encryption_key = key(1)).start().await;
+    let gateway = Setup::new().on_disk().config(|config| config.encryption_key = key(1)).start().await;
     use_it(&gateway).await;
     let texts = [ASKED, REWORDED, ANSWER, "descale", "citric"];
     for text in texts {
@@ -70,7 +70,7 @@ async fn under_a_key_no_file_holds_a_text_and_a_restart_with_it_serves_hits() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_with_another_key_or_none_is_refused_with_what_to_do() {
-    let gateway = Setup::new().config(|config| config.encryption_key = key(1)).start().await;
+    let gateway = Setup::new().on_disk().config(|config| config.encryption_key = key(1)).start().await;
     gateway.ask(ASKED).await;
     let (config, _dir) = gateway.stop().await;
     for (wrong, reason) in [(key(2), "store-wrong-key"), (None, "store-key-missing")] {
@@ -121,7 +121,7 @@ async fn assert_erased(gateway: &TestGateway, principal: &str, who: &str, thing:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purge_of_a_person_leaves_no_trace_of_them_and_all_of_others() {
-    let gateway = TestGateway::start().await;
+    let gateway = Setup::new().on_disk().start().await;
     leave_traces(&gateway, "Bearer sk-ann", "samovar").await;
     leave_traces(&gateway, "Bearer sk-bob", "kettle").await;
     let (ann, bob) = (principal_of(&gateway, "samovar").await, principal_of(&gateway, "kettle").await);
@@ -143,7 +143,7 @@ async fn a_purge_of_a_person_leaves_no_trace_of_them_and_all_of_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_is_erased_by_a_credential_that_stands_on_no_command_line() {
-    let gateway = TestGateway::start().await;
+    let gateway = Setup::new().on_disk().start().await;
     for (way, header, sent) in
         [("stdin", "authorization", "Bearer sk-ann"), ("env", "x-api-key", "sk-ann"), ("both", "api-key", "sk-ann")]
     {
@@ -173,7 +173,7 @@ async fn a_person_is_erased_by_a_credential_that_stands_on_no_command_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_being_made_for_a_person_does_not_come_back_after_their_erasure() {
     use semblance::upstream::scripted::Gate;
-    let gateway = std::sync::Arc::new(TestGateway::start().await);
+    let gateway = std::sync::Arc::new(Setup::new().on_disk().start().await);
     let gate = Gate::closed();
     gateway.script.push(Reply::text("Use vinegar.").behind(&gate));
     let running = asking(&gateway, user(ASKED), &[]);

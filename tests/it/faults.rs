@@ -76,7 +76,7 @@ async fn a_clock_that_jumps_expires_early_at_worst_and_brings_nothing_back() {
 /// An index is built from the vectors in the database at every start, so there is no file of it to be damaged.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vector_that_cannot_be_read_costs_its_own_wordings_only() {
-    let gateway = setup().start().await;
+    let gateway = setup().on_disk().start().await;
     gateway.ask(ASKED).await;
     gateway.ask(OTHER).await;
     let gateway = store::damaged(gateway, "UPDATE vectors SET embedding = x'00' WHERE entry_id = 1").await;

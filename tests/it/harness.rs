@@ -128,6 +128,11 @@ impl Setup {
         Self { config, embedder: SharedMiniLm::get(), store: None, upstream: None, verifier: None, dir }
     }
 
+    /// Keeps its entries in the data directory, whatever the other tests run over: for what is about its files.
+    pub(crate) fn on_disk(self) -> Self {
+        self.config(|config| config.store = StoreChoice::Sqlite)
+    }
+
     /// Runs with the verifier that ships.
     pub(crate) fn really_verified(mut self) -> Self {
         self.verifier = Some(shared_verifier());

@@ -103,12 +103,12 @@ async fn an_export_in_an_empty_directory_answers_the_same_questions() {
 async fn a_round_trip_by_command_needs_no_running_gateway() {
     // Commands go by the system's clock.
     let now = Clock::system().now();
-    let old = Setup::new().start_at(now).await;
+    let old = Setup::new().on_disk().start_at(now).await;
     let first = old.ask(ASKED).await;
     old.ask(REWORDED).await;
     let key = std::fs::read(old.data_dir().join("principal.key")).unwrap();
     let old_dir = old.data_dir().to_owned();
-    let setup = Setup::new();
+    let setup = Setup::new().on_disk();
     let (new_dir, work) = (setup.config.data_dir.clone(), setup.dir.path().to_owned());
     std::fs::create_dir_all(&new_dir).unwrap();
     std::fs::write(new_dir.join("principal.key"), key).unwrap();

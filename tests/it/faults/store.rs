@@ -33,7 +33,7 @@ pub(super) async fn damaged(gateway: TestGateway, damage: &'static str) -> TestG
 
 /// A gateway that serves from its database alone, and the hand that makes that fail.
 async fn over_a_store_that_can_fail() -> (TestGateway, Arc<FailingStore>) {
-    let mut setup = setup().config(|config| config.hot_tier_bytes = 0);
+    let mut setup = setup().on_disk().config(|config| config.hot_tier_bytes = 0);
     let real = SqliteStore::open(&setup.config.data_dir, StoreSettings::default()).unwrap();
     let store = Arc::new(FailingStore::in_front_of(Arc::new(real)));
     setup.store = Some(Arc::<FailingStore>::clone(&store));
@@ -49,7 +49,7 @@ fn doctor_says(dir: &Path, arguments: &[&str]) -> (Option<i32>, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_locked_by_another_process_fails_no_request_and_writes_go_on_after_it() {
-    let gateway = setup().start().await;
+    let gateway = setup().on_disk().start().await;
     gateway.ask(ASKED).await;
     let other = open(&database(&gateway));
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -63,7 +63,7 @@ async fn a_database_locked_by_another_process_fails_no_request_and_writes_go_on_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_fails_no_request_and_what_is_stored_goes_on_being_served() {
-    let mut setup = setup();
+    let mut setup = setup().on_disk();
     let settings = StoreSettings { max_file_bytes: Some(400 << 10), ..StoreSettings::default() };
     setup.store = Some(Arc::new(SqliteStore::open(&setup.config.data_dir, settings).unwrap()));
     let gateway = setup.start().await;
@@ -94,7 +94,7 @@ fn a_read_only_database_stops_a_start_and_says_what_to_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_answer_is_never_served_is_named_by_the_doctor_and_asked_for_anew() {
-    let gateway = with_two_answers(setup()).await;
+    let gateway = with_two_answers(setup().on_disk()).await;
     let path = database(&gateway);
     let dir = gateway.data_dir().to_owned();
     let gateway = gateway
@@ -121,7 +121,7 @@ async fn a_damaged_answer_is_never_served_is_named_by_the_doctor_and_asked_for_a
 /// A page of noise in the middle of the file.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_corrupt_page_is_contained_named_and_repaired_or_the_file_is_refused_with_advice() {
-    let mut setup = setup();
+    let mut setup = setup().on_disk();
     setup = setup.config(|config| config.hot_tier_bytes = 0);
     let gateway = setup.start().await;
     let long: String = (0..60_000).map(|_| fastrand::alphanumeric()).collect();
@@ -156,7 +156,7 @@ async fn a_corrupt_page_is_contained_named_and_repaired_or_the_file_is_refused_w
 /// Apps need their answers more than the cache.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_cut_in_two_is_done_without_until_it_is_repaired() {
-    let gateway = with_two_answers(setup()).await;
+    let gateway = with_two_answers(setup().on_disk()).await;
     let (path, dir) = (database(&gateway), gateway.data_dir().to_owned());
     let gateway = gateway
         .restart_after(|| {
