@@ -15,7 +15,7 @@ use crate::{
     admin::{self, Control, Desk},
     cache::Cache,
     clock::Clock,
-    config::{self, ClientGone, Config, EmbedderConfig, EmbedderKind, Limits, UpstreamChoice},
+    config::{self, ClientGone, Config, EmbedderConfig, EmbedderKind, Limits, StoreChoice, UpstreamChoice},
     embed::{
         EmbedError, Embedder,
         breaker::BreakerSettings,
@@ -559,6 +559,10 @@ fn settings(config: &Config) -> gateway::Settings {
         refresh_ahead: config.refresh_ahead,
         audits: config.audits,
         finish_without_clients: config.client_gone == ClientGone::Finish,
+        wait_for_nodes: match &config.store {
+            StoreChoice::Shared(shared) => shared.wait,
+            StoreChoice::Sqlite => Duration::ZERO,
+        },
     }
 }
 

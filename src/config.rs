@@ -201,6 +201,8 @@ pub struct SharedStore {
     pub replicas: u32,
     /// How long an answer of the engine may take.
     pub timeout: Duration,
+    /// How long a request waits for an answer that another node is fetching; zero for not at all.
+    pub wait: Duration,
     /// How long an entry stays at most.
     pub max_age: Duration,
     /// PEM file of the authorities that vouch for it, where they are not the system's.

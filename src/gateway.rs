@@ -3,6 +3,7 @@
 //! [`Gateway::answer`] reads top to bottom as design.md section 2. Cache trouble never fails a request: it becomes a
 //! miss with a reason and the upstream answers; identity trouble always fails it (I7).
 
+mod across;
 mod audit;
 mod bans;
 mod category;
@@ -90,6 +91,8 @@ pub struct Settings {
     pub audits: bool,
     /// When every client of a flight has gone: finish and keep the answer, or cancel.
     pub finish_without_clients: bool,
+    /// How long a request waits for an answer that another node is fetching.
+    pub wait_for_nodes: Duration,
 }
 
 /// How the gateway watches over its own hits.

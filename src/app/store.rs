@@ -40,7 +40,8 @@ pub(super) async fn open_store(config: &Config, clock: &Clock) -> Result<Arc<dyn
 
 async fn connect_store(config: &Config, shared: &SharedStore, clock: &Clock) -> Result<Arc<dyn Upkeep>, StartError> {
     crate::upstream::http::install_tls();
-    let SharedStore { address, prefix, lease, serves_lease, replicas, timeout, max_age, authorities } = shared.clone();
+    let SharedStore { address, prefix, lease, serves_lease, replicas, timeout, wait: _, max_age, authorities } =
+        shared.clone();
     let authorities = match authorities {
         Some(path) => Some(tokio::fs::read(&path).await.map_err(|source| StartError::Authorities { path, source })?),
         None => None,

@@ -146,6 +146,9 @@ settings! {
     /// Longest wait for an answer of the shared store (1000)
     #[arg(long, env = "SEMBLANCE_CLUSTER_TIMEOUT_MS", value_name = "MS", hide_short_help = true)]
     cluster_timeout_ms: u64 = "cluster.timeout_ms",
+    /// Longest wait for an answer that another node is fetching; 0 lets each node ask for itself (5000)
+    #[arg(long, env = "SEMBLANCE_CLUSTER_WAIT_MS", value_name = "MS", hide_short_help = true)]
+    cluster_wait_ms: u64 = "cluster.wait_ms",
     /// Days after which the shared store drops an answer, whatever its policy says (30)
     #[arg(long, env = "SEMBLANCE_CLUSTER_MAX_AGE_DAYS", value_name = "DAYS", hide_short_help = true)]
     cluster_max_age_days: u64 = "cluster.max_age_days",

@@ -16,6 +16,7 @@ use crate::{
     otel::Trace,
     outcome::BypassReason,
     policy::{Facts, Reuse, Sharing},
+    store::shared::FlightName,
     upstream::Target,
     wire::{
         self, Family, Request,
@@ -128,11 +129,21 @@ impl Question {
     /// What makes two requests the same flight: the question, every term it is asked under, what its answer repeats of it,
     /// and the purges before it: who asks after a purge must not be given what was begun before.
     pub(super) fn flight_key(&self, epoch: Epoch) -> FlightKey {
+        flight_key(self.own.fingerprint, &format!("{}{epoch:?}", self.terms()))
+    }
+
+    /// What makes two requests on different nodes the same flight. What a purge came before is not kept (I6), so that who
+    /// waits for it finds nothing.
+    pub(super) fn flight_name(&self) -> FlightName {
+        let FlightKey { fingerprint, terms } = flight_key(self.own.fingerprint, &self.terms());
+        FlightName { fingerprint, terms }
+    }
+
+    fn terms(&self) -> String {
         let Request { max_tokens, echo, .. } = &self.request;
         // Two keys of one name may have different rights.
         let rights = self.holder.as_ref().map(|holder| &holder.rights);
-        let terms = format!("{max_tokens:?}{:?}{echo:?}{epoch:?}{rights:?}", self.directives);
-        flight_key(self.own.fingerprint, &terms)
+        format!("{max_tokens:?}{:?}{echo:?}{rights:?}", self.directives)
     }
 }
 

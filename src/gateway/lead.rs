@@ -191,8 +191,8 @@ impl Pace {
 
 /// What the leader knows once the cache has been asked.
 #[derive(Debug)]
-struct Plan {
-    told: Told,
+pub(super) struct Plan {
+    pub(super) told: Told,
     /// Meaning may be used, now and for the answer.
     by_meaning: bool,
     reason: MissReason,
@@ -293,7 +293,17 @@ impl Gateway {
             Err(head) => return leader.resolve(head),
             Ok(listed) => listed,
         };
-        self.fly(leader, &job, plan).await;
+        match self.lead_among_nodes(&leader, &job, &plan).await {
+            Err(head) => leader.resolve(head),
+            Ok(None) => self.fly(leader, &job, plan).await,
+            Ok(Some(lease)) => {
+                tokio::select! {
+                    () = self.fly(leader, &job, plan) => {}
+                    never = lease.keep() => match never {},
+                }
+                lease.end(self.look_up_hot(&job.question, &facts, now).is_some()).await;
+            }
+        }
     }
 
     /// Lets others join this flight by meaning. `Err` is a running flight that has this request's answer too.

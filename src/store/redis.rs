@@ -31,6 +31,7 @@ mod changes;
 mod core;
 mod follow;
 mod ids;
+mod lease;
 mod link;
 mod order;
 mod purge;

@@ -121,6 +121,30 @@ pub struct Followed {
     pub reload: Option<u64>,
 }
 
+/// A question that one node fetches the answer of for all, under the terms that it is asked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlightName {
+    /// The question.
+    pub fingerprint: Fingerprint,
+    /// Digest of the terms.
+    pub terms: u64,
+}
+
+/// One node's claim to fetch an answer: another one for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseToken(pub u64);
+
+/// Who fetches an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lead {
+    /// Who asked.
+    Ours,
+    /// Another node does already.
+    Theirs,
+    /// Each node its own: such answers are not kept.
+    Nobody,
+}
+
 /// What makes vectors and verdicts comparable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Models {
@@ -164,6 +188,15 @@ pub trait Shared: Send + Sync + std::fmt::Debug {
 
     /// The secret that all nodes turn credentials into principals with; `own` is proposed where there is none yet.
     fn principal_key(&self, own: PrincipalKey) -> BoxFuture<'_, Result<PrincipalKey, StoreError>>;
+
+    /// Takes the lead of a flight, or says who has it. It lasts for seconds unless it is kept.
+    fn lead(&self, flight: FlightName, token: LeaseToken) -> BoxFuture<'_, Result<Lead, StoreError>>;
+
+    /// Goes on leading, where nobody else does.
+    fn keep_lead(&self, flight: FlightName, token: LeaseToken) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// The flight is over, and its answer was `kept`; where it was not, nobody waits for another one for a while.
+    fn end_lead(&self, flight: FlightName, token: LeaseToken, kept: bool) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// This node's name among the others.
     fn node(&self) -> &str;

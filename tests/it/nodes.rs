@@ -1,5 +1,7 @@
 //! Several nodes over one store: what one of them is told holds on all of them.
 
+mod flight; // one call for all of them
+
 use std::{sync::Arc, time::Duration};
 
 use semblance::{
@@ -37,6 +39,7 @@ pub(crate) fn shared(url: &str) -> SharedStore {
         serves_lease: false,
         replicas: 0,
         timeout: Duration::from_secs(5),
+        wait: Duration::from_secs(5),
         max_age: Duration::from_secs(3600),
         authorities: None,
     }
@@ -48,7 +51,11 @@ fn setup(url: &str) -> Setup {
 }
 
 async fn nodes(url: &str) -> [Arc<TestGateway>; 3] {
-    let node = async || Arc::new(setup(url).start().await);
+    nodes_of(|| setup(url)).await
+}
+
+async fn nodes_of(setup: impl Fn() -> Setup) -> [Arc<TestGateway>; 3] {
+    let node = async || Arc::new(setup().start().await);
     [node().await, node().await, node().await]
 }
 

@@ -44,6 +44,7 @@ impl Check<'_> {
             replicas: u32::try_from(self.count("cluster.replicas", typed.cluster_replicas.as_ref(), 0, 0..=16))
                 .unwrap_or(0),
             timeout: self.time("cluster.timeout_ms", typed.cluster_timeout_ms.as_ref(), 1_000, 1),
+            wait: self.time("cluster.wait_ms", typed.cluster_wait_ms.as_ref(), 5_000, 0),
             max_age: Duration::from_secs(days as u64 * 24 * 3600),
             authorities: typed.cluster_ca.as_ref().map(|typed| typed.value.clone()),
         }))
@@ -60,6 +61,7 @@ impl Check<'_> {
             ("cluster.lease_ms", &typed.cluster_lease_ms),
             ("cluster.replicas", &typed.cluster_replicas),
             ("cluster.timeout_ms", &typed.cluster_timeout_ms),
+            ("cluster.wait_ms", &typed.cluster_wait_ms),
             ("cluster.max_age_days", &typed.cluster_max_age_days),
         ] {
             if let Some(typed) = typed {

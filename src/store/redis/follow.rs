@@ -12,7 +12,7 @@ use crate::{
     key::{Fingerprint, PrincipalKey},
     store::{
         Hardness, Selector, StoreError,
-        shared::{Admission, Change, Derived, Followed, Models, Position, Shared},
+        shared::{Admission, Change, Derived, FlightName, Followed, Lead, LeaseToken, Models, Position, Shared},
     },
 };
 
@@ -89,6 +89,18 @@ impl Shared for RedisStore {
 
     fn node(&self) -> &str {
         &self.core.node
+    }
+
+    fn lead(&self, flight: FlightName, token: LeaseToken) -> BoxFuture<'_, Result<Lead, StoreError>> {
+        self.core.lead(flight, token).boxed()
+    }
+
+    fn keep_lead(&self, flight: FlightName, token: LeaseToken) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.core.keep_lead(flight, token).boxed()
+    }
+
+    fn end_lead(&self, flight: FlightName, token: LeaseToken, kept: bool) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.core.end_lead(flight, token, kept).boxed()
     }
 
     fn leave(&self) -> BoxFuture<'_, ()> {

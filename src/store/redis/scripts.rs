@@ -24,6 +24,7 @@ scripts! {
     FIND: "lua/find.lua",
     FOLLOW: "lua/follow.lua",
     FORGET: "lua/forget.lua",
+    LEASE: "lua/lease.lua",
     POINT: "lua/point.lua",
     REMOVE: "lua/remove.lua",
     REPLACED: "lua/replaced.lua",
