@@ -1,6 +1,7 @@
 //! Several nodes over one store: what one of them is told holds on all of them.
 
 mod flight; // one call for all of them
+mod schedules; // purges against everything else, by chance
 
 use std::{sync::Arc, time::Duration};
 
