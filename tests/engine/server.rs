@@ -156,7 +156,9 @@ impl Server {
     /// Stops it from answering, without closing a connection; or lets it go on.
     pub(crate) fn freeze(&self, frozen: bool) {
         let signal = if frozen { "-STOP" } else { "-CONT" };
-        Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        let id = self.child.id().to_string();
+        // It may be dead already.
+        Command::new("kill").args([signal, &id]).stderr(Stdio::null()).status().unwrap();
     }
 }
 

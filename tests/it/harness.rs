@@ -175,7 +175,7 @@ impl Setup {
             store,
             verifier: Some(verifier.unwrap_or_else(agreeing)),
         };
-        let app = App::start(config.clone(), seams).await.unwrap();
+        let app = Box::pin(App::start(config.clone(), seams)).await.unwrap();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let gateway = TestGateway { app, client, script, hand, clock, model, config, embedder, dir };
         gateway.ready().await;

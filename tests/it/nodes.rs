@@ -1,5 +1,6 @@
 //! Several nodes over one store: what one of them is told holds on all of them.
 
+mod degraded; // the engine gone, slow, cut off, old
 mod flight; // one call for all of them
 mod schedules; // purges against everything else, by chance
 

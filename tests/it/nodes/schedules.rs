@@ -215,6 +215,7 @@ async fn run(nodes: &[Arc<TestGateway>; 3], schedules: std::ops::Range<u64>, fou
     }
 }
 
+#[expect(clippy::print_stdout, reason = "what a long run comes to is told by the test itself")]
 fn told(found: &Found) {
     let of = |count: &AtomicUsize| count.load(Ordering::Relaxed);
     println!(
