@@ -22,7 +22,8 @@ pub use problem::Problem;
 use crate::{
     index::partitions,
     otel,
-    store::{encryption::EncryptionKey, redis::Address},
+    store::encryption::EncryptionKey,
+    store::redis::Address,
     telemetry::LogConfig,
     tls::TlsFiles,
     traffic::TrafficSettings,
@@ -207,6 +208,23 @@ pub struct SharedStore {
     pub max_age: Duration,
     /// PEM file of the authorities that vouch for it, where they are not the system's.
     pub authorities: Option<PathBuf>,
+}
+
+impl SharedStore {
+    /// What holds where nothing else is set.
+    pub fn of(address: Address) -> Self {
+        Self {
+            address,
+            prefix: "semblance".to_owned(),
+            lease: Duration::from_secs(1),
+            serves_lease: false,
+            replicas: 0,
+            timeout: Duration::from_secs(1),
+            wait: Duration::from_secs(5),
+            max_age: Duration::from_secs(30 * 24 * 3600),
+            authorities: None,
+        }
+    }
 }
 
 /// What happens to an upstream call whose client has gone.

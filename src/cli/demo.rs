@@ -1,6 +1,8 @@
 //! `semblance demo`: a gateway with the built-in model, a short conversation through its own port, a table of what
 //! happened and why, then keep serving.
 
+mod nodes;
+
 use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
@@ -32,6 +34,12 @@ pub(super) struct Args {
     /// Address for operators; a free port when this one is taken.
     #[arg(long, default_value = crate::config::ADMIN_LISTEN)]
     admin_listen: SocketAddr,
+    /// So many gateways that share one cache, 3 to 9, in a conversation about that.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(3..=9))]
+    nodes: Option<u8>,
+    /// A running Redis or Valkey for --nodes; without it one is started and ended with the demo.
+    #[arg(long, value_name = "URL", requires = "nodes")]
+    store: Option<String>,
     /// Stop after the conversation.
     #[arg(long)]
     once: bool,
@@ -41,6 +49,7 @@ pub(super) struct Args {
 }
 
 /// One step of the conversation.
+#[derive(Debug, Clone, Copy)]
 struct Step {
     title: &'static str,
     question: &'static str,
@@ -48,30 +57,29 @@ struct Step {
     against: Option<&'static str>,
     /// Time that passes before it.
     later: Option<Duration>,
+    /// A hit by meaning is now and then asked again behind; that call is not the table's subject.
+    only_cached: bool,
 }
 
-const REWORDED: &str = "re-worded";
 const ENABLE: &str = "How do I enable two-factor authentication?";
+const REWORDED: &str = "What are the steps to turn on two-factor authentication?";
+const DISABLE: &str = "How do I disable two-factor authentication?";
 
 const STEPS: &[Step] = &[
-    Step { title: "a new question", question: ENABLE, against: None, later: None },
-    Step { title: "the same again", question: ENABLE, against: None, later: None },
-    Step {
-        title: REWORDED,
-        question: "What are the steps to turn on two-factor authentication?",
-        against: Some(ENABLE),
-        later: None,
-    },
-    Step {
-        title: "a near miss",
-        question: "How do I disable two-factor authentication?",
-        against: Some(ENABLE),
-        later: None,
-    },
-    Step { title: "never cached", question: "What is my account balance?", against: None, later: None },
-    Step { title: "never cached, again", question: "What is my account balance?", against: None, later: None },
-    Step { title: "24 h 10 min later", question: ENABLE, against: None, later: Some(ONE_DAY_LATER) },
+    Step::of("a new question", ENABLE),
+    Step::of("the same again", ENABLE),
+    Step { only_cached: true, ..Step::of("re-worded", REWORDED) },
+    Step { against: Some(ENABLE), ..Step::of("a near miss", DISABLE) },
+    Step::of("never cached", "What is my account balance?"),
+    Step::of("never cached, again", "What is my account balance?"),
+    Step { later: Some(ONE_DAY_LATER), ..Step::of("24 h 10 min later", ENABLE) },
 ];
+
+impl Step {
+    const fn of(title: &'static str, question: &'static str) -> Self {
+        Self { title, question, against: None, later: None, only_cached: false }
+    }
+}
 
 /// What a step came to.
 #[derive(Debug, serde::Serialize)]
@@ -91,14 +99,17 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async move {
         let scratch = Scratch::new("demo")?;
         config.data_dir = scratch.path().to_owned();
-        (config.listen, config.admin_listen) = (free(args.listen).await, free(args.admin_listen).await);
-        let code = converse_and_serve(config, &args).await;
+        let code = match args.nodes {
+            Some(nodes) => nodes::run(nodes, config, &args, &scratch).await,
+            None => converse_and_serve(config, &args).await,
+        };
         drop(scratch);
         code
     })
 }
 
-async fn converse_and_serve(config: Config, args: &Args) -> anyhow::Result<ExitCode> {
+async fn converse_and_serve(mut config: Config, args: &Args) -> anyhow::Result<ExitCode> {
+    (config.listen, config.admin_listen) = (free(args.listen).await, free(args.admin_listen).await);
     let output = Output::stdout();
     let (clock, hand) = Clock::shifted();
     let model = Scripted::demo(clock.clone());
@@ -144,8 +155,7 @@ impl Conversation<'_> {
         let body = json!({"model": "demo", "messages": [{"role": "user", "content": step.question}]});
         let url = format!("http://{}/v1/chat/completions", self.app.listen);
         let mut request = self.client.post(&url).header("authorization", CREDENTIAL).body(body.to_string());
-        if step.title == REWORDED {
-            // A hit by meaning is now and then asked again behind; that call is not this table's subject.
+        if step.only_cached {
             request = request.header("cache-control", "only-if-cached");
         }
         let started = tokio::time::Instant::now();
@@ -196,13 +206,14 @@ impl Conversation<'_> {
 fn print_table(output: &Output, seen: &[Seen]) -> anyhow::Result<()> {
     let width = |pick: fn(&Seen) -> usize| seen.iter().map(pick).max().unwrap_or(0);
     let (step, question) = (width(|s| s.step.len()), width(|s| s.question.len()));
+    let outcome_width = width(|s| s.outcome.len()).max("hit-semantic".len());
     let heading = format!(
-        "{:step$}  {:question$}  {:12}  {:>8}  {:>5}  {}",
+        "{:step$}  {:question$}  {:outcome_width$}  {:>8}  {:>5}  {}",
         "step", "question", "outcome", "time", "calls", "why"
     );
     output.line(&output.bold(&heading))?;
     for row in seen {
-        let outcome = format!("{:12}", row.outcome);
+        let outcome = format!("{:outcome_width$}", row.outcome);
         let outcome = match row.outcome.as_str() {
             "miss" | "bypass" => output.bad(&outcome),
             _ => output.good(&outcome),

@@ -21,9 +21,9 @@
 //! lease of nodes in there with it: set `min-replicas-to-write` so that it does not, for every report of a node is a write.
 //!
 //! # Decisions
-//! Nodes ask for news ten times in a lease instead of blocking on the streams: one script a part reads both, tells the others
+//! Nodes ask for news many times in a lease instead of blocking on the streams: one script a part reads both, tells the others
 //! how far this node is, and its beginning is the moment from which the lease runs. Blocking needs a connection a part, and
-//! cannot be had over a cluster's connection.
+//! cannot be had over a cluster's connection. On one server a node asks 80 times a second, in a cluster 20 times each part.
 
 mod address;
 mod bans;

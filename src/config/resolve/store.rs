@@ -11,6 +11,10 @@ use crate::store::redis::Address;
 /// Longest name of a deployment in an engine.
 const LONGEST_PREFIX: usize = 64;
 
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Check<'_> {
     pub(super) fn store(&mut self, typed: &ConfigFile) -> StoreChoice {
         let shared = typed.store.as_ref().filter(|typed| typed.value.trim() != "sqlite");
@@ -25,7 +29,8 @@ impl Check<'_> {
                 return StoreChoice::Sqlite;
             }
         };
-        let prefix = typed.cluster_prefix.as_ref().map_or_else(|| "semblance".to_owned(), |typed| typed.value.clone());
+        let usual = SharedStore::of(address);
+        let prefix = typed.cluster_prefix.as_ref().map_or(usual.prefix, |typed| typed.value.clone());
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
         if let Some(typed) = typed
             .cluster_prefix
@@ -37,14 +42,14 @@ impl Check<'_> {
         let degraded = [("miss", false), ("serve-lease", true)];
         let days = self.count("cluster.max_age_days", typed.cluster_max_age_days.as_ref(), 30, 1..=3650);
         StoreChoice::Shared(Box::new(SharedStore {
-            address,
+            address: usual.address,
             prefix,
-            lease: self.time("cluster.lease_ms", typed.cluster_lease_ms.as_ref(), 1_000, 50),
+            lease: self.time("cluster.lease_ms", typed.cluster_lease_ms.as_ref(), millis(usual.lease), 50),
             serves_lease: self.choice("cluster.degraded", typed.cluster_degraded.as_ref(), &degraded, false),
             replicas: u32::try_from(self.count("cluster.replicas", typed.cluster_replicas.as_ref(), 0, 0..=16))
                 .unwrap_or(0),
-            timeout: self.time("cluster.timeout_ms", typed.cluster_timeout_ms.as_ref(), 1_000, 1),
-            wait: self.time("cluster.wait_ms", typed.cluster_wait_ms.as_ref(), 5_000, 0),
+            timeout: self.time("cluster.timeout_ms", typed.cluster_timeout_ms.as_ref(), millis(usual.timeout), 1),
+            wait: self.time("cluster.wait_ms", typed.cluster_wait_ms.as_ref(), millis(usual.wait), 0),
             max_age: Duration::from_secs(days as u64 * 24 * 3600),
             authorities: typed.cluster_ca.as_ref().map(|typed| typed.value.clone()),
         }))

@@ -18,8 +18,14 @@ use crate::{
 
 /// News read at a time.
 const BATCH: usize = 512;
-/// Looks at the other nodes in one lease.
+/// Looks at the other nodes in one lease, at least.
 const LOOKS_IN_A_LEASE: u32 = 10;
+/// Between two looks at a store of one part: what a purge waits for, and what the index lags behind.
+const LOOK_EVERY: Duration = Duration::from_millis(12);
+/// The same where a look is a script in each of many parts.
+const LOOK_EVERY_PART: Duration = Duration::from_millis(50);
+/// No look follows another sooner.
+const SHORTEST_REST: Duration = Duration::from_millis(5);
 /// A node that has not reported for so long is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 /// How long a node has for tidying before another one may begin.
@@ -72,7 +78,8 @@ impl Shared for RedisStore {
     }
 
     fn pace(&self) -> Duration {
-        (self.core.terms.lease / LOOKS_IN_A_LEASE).max(Duration::from_millis(5))
+        let rest = if self.core.ids.parts() == 1 { LOOK_EVERY } else { LOOK_EVERY_PART };
+        rest.min(self.core.terms.lease / LOOKS_IN_A_LEASE).max(SHORTEST_REST)
     }
 
     fn tidy(&self) -> BoxFuture<'_, Result<(), StoreError>> {
