@@ -5,6 +5,7 @@
 //! - `cargo bench --bench load -- isolation [--requests 1000000] [--seed 1]`: 50 principals ask 200 questions in any
 //!   order, purges between them; every answer says whom and what it was made for.
 //! - `cargo bench --bench load -- soak [--minutes 60]`: mixed traffic; memory and file size are watched.
+//! - `cargo bench --bench load -- nodes`: three nodes over a redis-server: hits, purges, lag, a hot question.
 //!
 //! Each prints what it found and fails when a bound is missed. How to read the output is in `benches/README.md`.
 
@@ -15,6 +16,7 @@ mod client;
 mod gateway;
 mod hot;
 mod isolation;
+mod nodes;
 mod soak;
 mod upstream;
 
@@ -53,7 +55,7 @@ fn run(mut args: impl Iterator<Item = String>) -> anyhow::Result<()> {
             "--seed" => options.seed = value()?.parse()?,
             // What cargo adds.
             "--bench" => {}
-            name @ ("hot" | "isolation" | "soak") => scenario = Some(name.to_owned()),
+            name @ ("hot" | "isolation" | "nodes" | "soak") => scenario = Some(name.to_owned()),
             other => bail!("unknown argument {other}; see the head of benches/load/main.rs"),
         }
     }
@@ -61,10 +63,11 @@ fn run(mut args: impl Iterator<Item = String>) -> anyhow::Result<()> {
     match scenario.as_deref() {
         Some("hot") => runtime.block_on(hot::run(options)),
         Some("isolation") => runtime.block_on(isolation::run(options)),
+        Some("nodes") => runtime.block_on(nodes::run()),
         Some("soak") => runtime.block_on(soak::run(options)),
         // `cargo bench` without arguments runs every benchmark; these are long and asked for by name.
         _ => {
-            line("name a scenario: hot, isolation or soak (cargo bench --bench load -- hot)");
+            line("name a scenario: hot, isolation, nodes or soak (cargo bench --bench load -- hot)");
             Ok(())
         }
     }

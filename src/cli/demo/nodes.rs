@@ -106,16 +106,8 @@ pub(super) async fn run(nodes: u8, config: Config, args: &Args, scratch: &Scratc
     let client = reqwest::Client::builder().no_proxy().build()?;
     let mut apps = Vec::with_capacity(usize::from(nodes));
     for number in 1..=nodes {
-        let mut config = config.clone();
-        config.data_dir = scratch.path().join(format!("node-{number}"));
-        config.store = StoreChoice::Shared(Box::new(store.clone()));
-        if number > 1 {
-            config.listen.set_port(0);
-            config.admin_listen.set_port(0);
-        } else {
-            (config.listen, config.admin_listen) = (free(args.listen).await, free(args.admin_listen).await);
-        }
         let seams = Seams { clock: clock.clone(), upstream: Some(Arc::new(model.clone())), ..Seams::default() };
+        let config = node(number, &config, args, scratch, &store).await;
         apps.push(Box::pin(App::start(config, seams)).await?);
     }
     try_join_all(apps.iter().map(|app| warm_up(&client, app.admin))).await?;
@@ -152,6 +144,20 @@ pub(super) async fn run(nodes: u8, config: Config, args: &Args, scratch: &Scratc
         }
     }
     Ok(code)
+}
+
+/// The settings of one node: the first one where the demo usually is, the others on free ports.
+async fn node(number: u8, config: &Config, args: &Args, scratch: &Scratch, store: &SharedStore) -> Config {
+    let mut config = config.clone();
+    config.data_dir = scratch.path().join(format!("node-{number}"));
+    config.store = StoreChoice::Shared(Box::new(store.clone()));
+    if number > 1 {
+        config.listen.set_port(0);
+        config.admin_listen.set_port(0);
+    } else {
+        (config.listen, config.admin_listen) = (free(args.listen).await, free(args.admin_listen).await);
+    }
+    config
 }
 
 /// Asks one question on every node at the same time.
