@@ -8,6 +8,7 @@ pub mod minilm;
 pub mod pool;
 pub mod remote;
 pub mod scripted;
+pub mod shipped;
 
 use futures_util::future::BoxFuture;
 

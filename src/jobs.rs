@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cache::Cache,
     clock::Timestamp,
-    embed::{EmbedError, Embedder},
+    embed::{EmbedError, Embedder, shipped},
     freshness::AHEAD,
     gateway::Gateway,
     metrics::{Metrics, Reload, RemovalCause},
@@ -187,7 +187,7 @@ pub async fn tidy(store: Arc<dyn Upkeep>, stop: CancellationToken) {
     }
 }
 
-/// Makes the vectors of the policies' examples, from those kept in the store where it has them.
+/// The vectors of the policies' examples: those that come with the program, those kept in the store, and the rest made.
 pub async fn learn_examples(
     store: &dyn Upkeep,
     embedder: &dyn Embedder,
@@ -201,7 +201,7 @@ pub async fn learn_examples(
         vec![None; wanted.len()]
     });
     let making = wanted.into_iter().zip(kept).map(|((category, text), kept)| async move {
-        let (vector, is_new) = match kept {
+        let (vector, is_new) = match shipped::vector_of(&text, embedder.fingerprint()).or(kept) {
             Some(vector) => (vector, false),
             None => (embedder.embed(&text).await?, true),
         };

@@ -10,11 +10,11 @@ use tokio::time::Instant;
 use super::{
     Gateway,
     flight::Leader,
-    lead::{Head, Job, Plan},
-    lookup::Lookup,
+    lead::{Head, Job, Plan, REFRESH_AGAIN},
+    lookup::{Lookup, Served},
 };
 use crate::{
-    outcome::MissReason,
+    outcome::{MissReason, Outcome},
     policy::Write,
     store::shared::{FlightName, Lead, LeaseToken, Shared},
 };
@@ -104,14 +104,18 @@ impl Gateway {
             && !self.alone.remembers(leader.key(), self.parts.clock.now())
     }
 
-    /// The answer, if it is in the store by now.
+    /// The answer, if it is in the store by now; for a refresh, one that another node has refreshed.
     async fn has_come(&self, job: &Job) -> Option<Head> {
-        if job.background {
-            return None;
-        }
+        let served = self.stored(job).await?;
+        let is_new = !job.background || (matches!(served.outcome, Outcome::Hit(_)) && served.age < REFRESH_AGAIN);
+        is_new.then_some(Head::Entry(served))
+    }
+
+    /// What the store has for this very question, wherever it may be served from.
+    pub(super) async fn stored(&self, job: &Job) -> Option<Served> {
         let facts = job.question.facts(&job.call);
         match self.look_up_exact(&job.question, &facts, self.parts.clock.now()).await {
-            Lookup::Serve(served) => Some(Head::Entry(served)),
+            Lookup::Serve(served) => Some(served),
             Lookup::Miss(..) | Lookup::Withheld(..) => None,
         }
     }

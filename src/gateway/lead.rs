@@ -54,7 +54,7 @@ const ORPHAN_TIME: Duration = Duration::from_secs(60);
 /// How long a question whose answers cannot be shared is not queued.
 pub(super) const ALONE_FOR: Duration = Duration::from_secs(60);
 /// A refresh whose answer was not kept is not tried again within this time.
-const REFRESH_AGAIN: Duration = Duration::from_secs(30);
+pub(super) const REFRESH_AGAIN: Duration = Duration::from_secs(30);
 /// No answer counts as slower than this.
 const MAX_PACE_MS: u64 = 60_000;
 /// How many questions are remembered.
@@ -301,7 +301,7 @@ impl Gateway {
                     () = self.fly(leader, &job, plan) => {}
                     never = lease.keep() => match never {},
                 }
-                lease.end(self.look_up_hot(&job.question, &facts, now).is_some()).await;
+                lease.end(self.stored(&job).await.is_some()).await;
             }
         }
     }

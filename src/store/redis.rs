@@ -3,7 +3,7 @@
 //! # How it is laid out
 //! Keys live in parts, `{PREFIX:N}:...`: one on one server, sixteen in a cluster, each in one slot, so that a script changes
 //! a part in one step. An entry's part follows from its fingerprint and is in its id. A part has its entries (`e:`, `m:`; see
-//! [`rows`]), the fingerprints that lead to them (`f:`, `w:`), sets by tag, source, scope and principal for sweeps, and
+//! `rows`), the fingerprints that lead to them (`f:`, `w:`), sets by tag, source, scope and principal for sweeps, and
 //! - one **order of changes**: `seq`, the number of the last one, and the stream `log`. One number stands for every kind of
 //!   selector there is, so a write or a read compares one number and not one for each tag. [`crate::store::shared`] says
 //!   what it is for; `pending` names the changes whose entries are not swept yet, and a read is held against those.
