@@ -314,7 +314,12 @@ fn may_identify(name: &str) -> bool {
         && !NO_CREDENTIALS.contains(&name)
         && !name.starts_with("x-semblance-")
         && !name.starts_with("proxy-")
-        && CREDENTIAL_MARKS.iter().any(|mark| name.contains(mark))
+        && CREDENTIAL_MARKS.iter().any(|mark| has_part(name, mark))
+}
+
+/// As `name.contains(part)`, which for names this short takes longer to begin than to search.
+fn has_part(name: &str, part: &str) -> bool {
+    name.as_bytes().windows(part.len()).any(|window| window == part.as_bytes())
 }
 
 /// Empty, or a scheme with nothing behind it.

@@ -97,6 +97,24 @@ closed! {
 }
 
 closed! {
+    /// What a question that is new to this node came to among the nodes.
+    AmongNodes {
+        /// This node asks for all.
+        Led => "led",
+        /// Another node did, and this one does now.
+        TookOver => "took-over",
+        /// Another node's answer was there, or came.
+        Served => "served",
+        /// Its answers are not kept, so each node asks for itself.
+        Alone => "alone",
+        /// Another node's answer did not come in time.
+        InVain => "in-vain",
+        /// The engine did not say.
+        Unknown => "unknown",
+    }
+}
+
+closed! {
     /// How a follower's wait ended.
     FollowerStatus {
         /// With the leader's answer.
@@ -145,6 +163,7 @@ pub struct Metrics {
     admissions: Counters<2>,
     removals: Counters<1>,
     followers: Counters<1>,
+    among_nodes: Counters<1>,
     upstream_requests: Counters<1>,
     upstream_duration: Histogram,
     upstream_fallbacks: Counters<2>,
@@ -226,6 +245,7 @@ impl Metrics {
             admissions: Family::default(),
             removals: Family::default(),
             followers: Family::default(),
+            among_nodes: Family::default(),
             upstream_requests: Family::default(),
             upstream_duration: request_seconds(),
             upstream_fallbacks: Family::default(),
@@ -344,6 +364,11 @@ impl Metrics {
             "Time since this node last had read everything that the other nodes did",
             self.feed_lag.clone(),
         );
+        r.register(
+            "node_flights",
+            "Questions new to this node, by what they came to among the nodes",
+            self.among_nodes.clone(),
+        );
         r.register("feed_behind", "News of other nodes not read yet", self.feed_behind.clone());
         r.register(
             "feed_resyncs",
@@ -367,6 +392,7 @@ impl Metrics {
         touch(&self.bypasses, "reason", &mut BypassReason::ALL.iter().map(|reason| reason.as_str()));
         touch(&self.removals, "cause", &mut RemovalCause::ALL.iter().map(|cause| cause.as_str()));
         touch(&self.followers, "status", &mut FollowerStatus::ALL.iter().map(|status| status.as_str()));
+        touch(&self.among_nodes, "outcome", &mut AmongNodes::ALL.iter().map(|outcome| outcome.as_str()));
         touch(&self.policy_reloads, "result", &mut Reload::ALL.iter().map(|reload| reload.as_str()));
         touch(&self.otlp_dropped, "signal", &mut Signal::ALL.iter().map(|signal| signal.as_str()));
         for reason in NotStored::ALL {
@@ -438,6 +464,11 @@ impl Metrics {
     /// Counts a follower.
     pub fn follower(&self, status: FollowerStatus) {
         self.followers.get_or_create(&label([("status", status.as_str())])).inc();
+    }
+
+    /// Counts what a question came to among the nodes.
+    pub fn among_nodes(&self, outcome: AmongNodes) {
+        self.among_nodes.get_or_create(&label([("outcome", outcome.as_str())])).inc();
     }
 
     /// Counts an upstream call and its time to the response's head.

@@ -14,6 +14,7 @@ use super::{
     lookup::{Lookup, Served},
 };
 use crate::{
+    metrics::AmongNodes,
     outcome::{MissReason, Outcome},
     policy::Write,
     store::shared::{FlightName, Lead, LeaseToken, Shared},
@@ -66,26 +67,39 @@ impl Gateway {
         let Some(shared) = shared.filter(|_| self.is_everybodys(leader, job, plan)) else { return Ok(None) };
         let (flight, token) = (job.question.flight_name(), LeaseToken(fastrand::u64(..)));
         let until = Instant::now() + self.parts.settings.wait_for_nodes;
-        let mut pause = FIRST_PAUSE;
+        let metrics = &self.parts.metrics;
+        let (mut pause, mut waited) = (FIRST_PAUSE, false);
         loop {
             match shared.lead(flight, token).await {
                 Ok(Lead::Ours) => {
                     let lease = Lease { shared, flight, token };
                     // It may have come since this request asked, or while it waited.
-                    let Some(head) = self.has_come(job).await else { return Ok(Some(lease)) };
+                    let Some(head) = self.has_come(job).await else {
+                        metrics.among_nodes(if waited { AmongNodes::TookOver } else { AmongNodes::Led });
+                        return Ok(Some(lease));
+                    };
                     lease.end(true).await;
+                    metrics.among_nodes(AmongNodes::Served);
                     return Err(head);
                 }
-                Ok(Lead::Nobody) => return self.has_come(job).await.map_or(Ok(None), Err),
+                Ok(Lead::Nobody) => {
+                    let head = self.has_come(job).await;
+                    metrics.among_nodes(if head.is_some() { AmongNodes::Served } else { AmongNodes::Alone });
+                    return head.map_or(Ok(None), Err);
+                }
                 // Whoever joined this flight meanwhile asks again.
                 Ok(Lead::Theirs) if job.background => return Err(Head::Abandoned),
                 Ok(Lead::Theirs) if Instant::now() < until => tokio::select! {
-                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                    () = tokio::time::sleep(pause) => (pause, waited) = ((pause * 2).min(LONGEST_PAUSE), true),
                     () = self.abandoned(leader, false) => return Err(Head::Abandoned),
                 },
-                Ok(Lead::Theirs) => return Ok(None),
+                Ok(Lead::Theirs) => {
+                    metrics.among_nodes(AmongNodes::InVain);
+                    return Ok(None);
+                }
                 Err(error) => {
                     tracing::debug!(reason = error.reason(), %error, "not led among the nodes");
+                    metrics.among_nodes(AmongNodes::Unknown);
                     return Ok(None);
                 }
             }

@@ -26,6 +26,7 @@ const NAMES: &[&str] = &[
     "lookup_duration_seconds histogram",
     "lookups counter",
     "misses counter",
+    "node_flights counter",
     "otlp_dropped counter",
     "policy_reloads counter",
     "removals counter",

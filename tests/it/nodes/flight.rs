@@ -78,6 +78,8 @@ async fn a_node_takes_over_from_one_that_died() {
     assert_eq!(server.cli(&["set", lease, "a-dead-node", "px", "700"]), "OK");
     let answer = two.ask(ASKED).await;
     assert_eq!((answer.status, answer.outcome(), two.calls()), (200, "miss", 1));
+    let metrics = two.client.get(two.admin("/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("semblance_node_flights_total{outcome=\"took-over\"} 1"), "{metrics}");
     gate.open();
 }
 
@@ -154,4 +156,20 @@ async fn a_node_that_may_not_wait_asks_for_itself() {
     assert_eq!((two.ask(ASKED).await.status, two.calls()), (200, 1));
     gate.open();
     first.await.unwrap();
+}
+
+/// Ttl over, so that the first one who asks is served the old answer and has it refreshed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_one_node_refreshed_is_fresh_on_the_others_without_a_call_of_theirs() {
+    let server = Server::start();
+    let [one, two, _] = nodes(&server.url()).await;
+    one.ask(ASKED).await;
+    assert_eq!(two.ask(ASKED).await.outcome(), "hit-exact");
+    for node in [&one, &two] {
+        node.hand.advance(Duration::from_secs(24 * 3600 + 60));
+    }
+    assert_eq!(one.ask(ASKED).await.outcome(), "stale");
+    eventually("it is refreshed", || async { one.ask(ASKED).await.outcome() == "hit-exact" }).await;
+    eventually("the other node knows", || async { two.ask(ASKED).await.outcome() == "hit-exact" }).await;
+    assert_eq!(calls(&[one, two]), 2, "one for the answer, one for its refresh");
 }
