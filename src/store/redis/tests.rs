@@ -343,3 +343,18 @@ async fn an_engine_behind_tls_is_trusted_by_its_authority_only() {
     let entry = admitted(&store, "q").await;
     assert_eq!(found(&store, "q").await, Some(entry.id));
 }
+
+#[tokio::test]
+async fn changes_beyond_those_that_a_node_may_need_leave_the_log() {
+    let (store, server) = open().await;
+    for n in 0..300 {
+        let selector = Selector { tag: Some(format!("tag {n}")), ..Selector::default() };
+        store.purge(selector, Hardness::Hard, false).await.unwrap();
+    }
+    let log = || server.cli(&["xlen", "{semblance:0}:log"]).parse::<u64>().unwrap();
+    assert_eq!(log(), 300);
+    store.core.call(&scripts::SWEPT, 0, (store.core.order(0).applied(), 3)).await.unwrap();
+    assert!((3..150).contains(&log()), "{}: the engine trims whole nodes of the stream", log());
+    let kept = admitted(&store, "q").await;
+    assert_eq!(found(&store, "q").await, Some(kept.id));
+}
